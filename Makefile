@@ -1,0 +1,51 @@
+# aiorq2: every command a developer needs. `make` alone lists them.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup fmt check test test-all demo bench redis
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Create .venv and install aiorq2 with its development tools
+	@:
+
+$(STAMP): pyproject.toml scripts/create-venv
+	@scripts/create-venv $(PYTHON) $(VENV)
+	@echo "installing aiorq2 and its development tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+fmt: $(STAMP) ## Format, fix what can be fixed, and render the generated docs
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/python -W ignore::RuntimeWarning:runpy -m aiorq2.states --write docs/states.md
+
+check: $(STAMP) ## Format, lint, types, layers, and freshness of the generated docs
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@layers=$$($(BIN)/lint-imports 2>&1) || { echo "$$layers"; exit 1; }
+	@$(BIN)/python -W ignore::RuntimeWarning:runpy -m aiorq2.states --check docs/states.md
+	@echo "check: all is well"
+
+test: $(STAMP) redis ## Run the tests that are not slow
+	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+test-all: $(STAMP) redis ## Run every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+demo: $(STAMP) ## Count the words of the standard library, one job a file, in memory
+	@$(BIN)/python examples/wordcount.py $(ARGS)
+
+bench: $(STAMP) ## Measure; pass options with ARGS="..."
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+redis:
+	@scripts/ensure-redis

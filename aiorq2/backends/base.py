@@ -1,0 +1,193 @@
+"""What a backend can do, in the order a job lives it, and the values that come out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from aiorq2.options import DEFAULT_RESULT_TTL, JobSpec
+from aiorq2.outcome import Outcome
+from aiorq2.states import JobStatus, Reply
+from aiorq2.timing import from_iso
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as it lies in Redis: its id and the fields of its hash, read but not decoded further than asked."""
+
+    id: str
+    fields: Mapping[str, bytes]
+
+    def text(self, name: str) -> str | None:
+        """Return a field as text; None where it is missing or empty (RQ does not tell the two apart)."""
+        value = self.fields.get(name)
+        return value.decode("utf-8", "replace") if value else None
+
+    def number(self, name: str) -> int | None:
+        """Return a field as a whole number, None where it is missing or is none."""
+        value = self.real(name)
+        return None if value is None else int(value)
+
+    def real(self, name: str) -> float | None:
+        """Return a field as a number, None where it is missing or is none."""
+        try:
+            return float(self.fields[name])
+        except (KeyError, ValueError):
+            return None
+
+    def time(self, name: str) -> datetime | None:
+        """Return a field as an aware UTC datetime, None where it is missing or is none."""
+        try:
+            return from_iso(self.fields.get(name, b""))
+        except ValueError:
+            return None
+
+    @property
+    def status(self) -> JobStatus:
+        """The status; a hash without one, or with one that we do not know, counts as created."""
+        try:
+            return JobStatus(self.text("status") or "created")
+        except ValueError:
+            return JobStatus.CREATED
+
+    @property
+    def origin(self) -> str:
+        """The queue the job was enqueued on."""
+        return self.text("origin") or ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether aiorq2 enqueued the job (else rq did)."""
+        return "aio_token" in self.fields
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A worker's place: its name, the random identity of this start of it, the length of its leases in seconds, and how long
+    it keeps results of jobs that do not say (seconds)."""
+
+    worker: str
+    instance: str
+    lease: float
+    result_ttl: int = DEFAULT_RESULT_TTL
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One job that a worker has started: the record as it was before, and the run that holds the lease."""
+
+    job_id: str
+    execution_id: str
+    origin: str
+    worker: str
+    started_at: float
+    record: JobRecord
+
+    @property
+    def attempt(self) -> int:
+        """Which run of the job this is, counted from 1; given-back runs do not count."""
+        return (self.record.number("aio_attempt") or 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """What a worker asks for: at most ``count`` jobs from ``queues``, in that order; at most ``promote`` due ones moved before."""
+
+    count: int
+    queues: tuple[str, ...]
+    promote: int = 100
+    watch_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What came of it. ``refused`` are the settled runs that had lost their lease, with the reply."""
+
+    claims: tuple[Claim, ...] = ()
+    next_due_in: float | None = None
+    is_watching: bool = False
+    is_suspended: bool = False
+    refused: tuple[tuple[Claim, Reply], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A worker's counters, as totals since its start: safe to write twice."""
+
+    state: str = "started"
+    successes: int = 0
+    failures: int = 0
+    working_time_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """What a heartbeat brought back, as execution ids."""
+
+    lost: frozenset[str]
+    stopping: frozenset[str]
+    standing: Mapping[str, str]
+    """Every execution under the worker's name, with its job."""
+    is_registered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """The jobs that a pass over dead leases requeued and failed, and whether it hit its limit."""
+
+    requeued: tuple[str, ...]
+    failed: tuple[str, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A job that is looked at: its record (None: there is none) and, if it has ended, its latest result entry."""
+
+    record: JobRecord | None
+    entry: tuple[str, Mapping[str, bytes]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a waiting process is told: the last status (or ``deleted``) and, for a finished job, the serialised result."""
+
+    job_id: str
+    status: str
+    value: bytes
+
+
+class Backend(Protocol):
+    """The verbs of ``states.py`` on one Redis and key prefix. Safe to use from any event loop; connections are kept per loop.
+
+    Every coroutine raises ``BackendUnavailable`` when Redis could not be reached in ``retry_for`` seconds (default: the
+    backend's), ``BackendFull`` when it has no memory left, ``BackendRefused`` when waiting does not help. All may be repeated.
+    """
+
+    key_prefix: str
+    location: str
+    """Host and port, or path, or memory name; never a password."""
+
+    async def add(self, specs: Sequence[JobSpec], *, replace: bool = True) -> None: ...
+    async def promote(self, queue: str, *, limit: int = 100) -> tuple[int, float | None]: ...
+    async def claim(self, seat: Seat, request: ClaimRequest) -> Claimed: ...
+    async def settle(
+        self, seat: Seat, ended: Sequence[tuple[Claim, Outcome]], request: ClaimRequest | None = None
+    ) -> Claimed: ...
+    async def extend(self, seat: Seat, claims: Sequence[Claim], tally: Tally) -> Extended: ...
+    async def reap(self, queue: str, *, max_deaths: int, limit: int = 100) -> Reaped: ...
+    async def cancel(self, job_id: str) -> str | None: ...
+    async def requeue(self, job_id: str, *, at_front: bool = False) -> None: ...
+    async def delete(self, job_id: str) -> None: ...
+
+    async def wait(self, seat: Seat, queues: Sequence[str], timeout: float) -> bool: ...
+    async def ring(self, seat: Seat) -> None: ...
+    async def register(self, seat: Seat, queues: Sequence[str], fields: Mapping[str, str | int]) -> None: ...
+    async def unregister(self, seat: Seat, queues: Sequence[str]) -> None: ...
+    async def subscribe(self, channel: str, receive: Callable[[bytes], None]) -> Callable[[], None]: ...
+    async def ended(self, job_id: str, timeout: float | None) -> tuple[Observed, Ended | None]: ...
+    async def close(self) -> None: ...
+
+

@@ -1,0 +1,82 @@
+"""Turn concurrent calls into shared pipelines: while one is in flight, the next gathers. No timers, nothing is held back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiorq2.backends.line import Command
+
+MAX_COMMANDS = 256
+"""How many commands share a pipeline at the most."""
+
+
+class Coalescer:
+    """Gather commands from many tasks and send them over one line.
+
+    A caller that is cancelled leaves the others alone; its command may run all the same.
+
+    Args:
+        send: sends a pipeline and returns a reply or an exception for each of its commands.
+    """
+
+    def __init__(self, send: Callable[[Sequence[Command]], Awaitable[list[Any]]]) -> None:
+        self._send = send
+        self._waiting: deque[tuple[Command, asyncio.Future[Any]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def call(self, command: Command) -> Any:
+        """Send one command with whatever else is waiting and return its reply; an error reply is raised."""
+        return await self._enqueue(command)
+
+    async def call_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands, in order; error replies are returned, not raised."""
+        return await asyncio.gather(*[self._enqueue(command) for command in commands], return_exceptions=True)
+
+    def _enqueue(self, command: Command) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((command, future))
+        if self._task is None:
+            self._task = loop.create_task(self._flush(), context=contextvars.Context())
+        return future
+
+    async def _flush(self) -> None:
+        batch: list[tuple[Command, asyncio.Future[Any]]] = []
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_COMMANDS))]
+                batch = [one for one in batch if not one[1].cancelled()]
+                if batch:
+                    _resolve(batch, await self._replies([command for command, _ in batch]))
+                    batch = []
+        finally:
+            self._task = None
+            for _, future in [*batch, *self._waiting]:
+                future.cancel()
+            self._waiting.clear()
+
+    async def _replies(self, commands: list[Command]) -> list[Any]:
+        try:
+            return await self._send(commands)
+        except Exception as error:
+            return [error] * len(commands)
+
+    async def close(self) -> None:
+        """Cancel what is in flight and waiting."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+
+def _resolve(batch: Sequence[tuple[Command, asyncio.Future[Any]]], replies: Sequence[Any]) -> None:
+    for (_, future), reply in zip(batch, replies, strict=True):
+        if future.done():
+            continue
+        if isinstance(reply, BaseException):
+            future.set_exception(reply)
+        else:
+            future.set_result(reply)

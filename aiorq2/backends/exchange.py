@@ -1,0 +1,132 @@
+"""Send pipelines until they are answered: what is transient is repeated, a missing script is loaded, the rest becomes an error of ours.
+
+Repeating is safe because every script may run twice (design D4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from aiorq2.backends import scripts
+from aiorq2.backends.line import Command, Line, is_out_of_memory, is_refusal, is_transient
+from aiorq2.errors import BackendError, BackendFull, BackendRefused, BackendUnavailable
+from aiorq2.timing import backoff
+
+log = logging.getLogger("aiorq2.backend")
+
+
+class Exchange:
+    """Pipelines to one server, and patience with it.
+
+    Args:
+        location: what errors call the server; without a password.
+        retry_for: seconds for which a pipeline is repeated while Redis is away; None for ever.
+    """
+
+    def __init__(self, location: str, retry_for: float | None) -> None:
+        self._location = location
+        self._retry_for = retry_for
+
+    async def send(
+        self, line: Line, commands: Sequence[Command], *, retry_for: float | None = -1
+    ) -> list[Any]:
+        """Send a pipeline until every command has a final reply; error replies of the commands' own come back as exceptions.
+
+        Args:
+            retry_for: seconds to go on while Redis is away or not ready; -1 the backend's, None for ever, 0 not at all.
+
+        Raises:
+            BackendUnavailable: it was away for longer.
+            BackendRefused: it does not want us.
+        """
+        patience = self._retry_for if retry_for == -1 else retry_for
+        deadline = None if patience is None else asyncio.get_running_loop().time() + patience
+        replies: list[Any] = [None] * len(commands)
+        open_ = list(range(len(commands)))
+        attempt = 0
+        while open_:
+            open_, error = await self._round(line, commands, replies, open_)
+            if error is None:
+                continue
+            attempt += 1
+            pause = backoff(attempt, base=0.02, cap=1.0)
+            if deadline is not None and asyncio.get_running_loop().time() + pause > deadline:
+                raise BackendUnavailable(f"Redis at {self._location} {_plain(error)}; the call can be repeated") from error
+            if attempt == 3:
+                log.warning("Redis at %s %s; trying again", self._location, _plain(error))
+            await asyncio.sleep(pause)
+        if attempt >= 3:
+            log.info("Redis at %s is back", self._location)
+        return replies
+
+    async def _round(
+        self, line: Line, commands: Sequence[Command], replies: list[Any], open_: list[int]
+    ) -> tuple[list[int], BaseException | None]:
+        """Send the commands that are open; returns those that still are, and why (None: only their scripts were missing)."""
+        try:
+            answers = await line.run([commands[index] for index in open_])
+        except Exception as error:
+            if is_transient(error):
+                return open_, error
+            raise self.final(error) from error
+        still: list[int] = []
+        missing: set[str] = set()
+        reason: BaseException | None = None
+        for index, answer in zip(open_, answers, strict=True):
+            if isinstance(answer, NoScriptError):
+                still.append(index)
+                missing.add(str(commands[index][1]))
+            elif isinstance(answer, BaseException) and is_transient(answer):
+                still.append(index)
+                reason = answer
+            else:
+                replies[index] = self.final(answer) if isinstance(answer, BaseException) else answer
+        if missing and reason is None:
+            reason = await self._load(line, missing)
+        return still, reason
+
+    async def _load(self, line: Line, shas: set[str]) -> BaseException | None:
+        """Send the text of scripts that Redis does not have (a new server, a flush)."""
+        texts = [script.text for script in map(scripts.load, scripts.all_names()) if script.sha in shas]
+        try:
+            for answer in await line.run([["SCRIPT", "LOAD", text] for text in texts]):
+                if isinstance(answer, BaseException):
+                    if is_transient(answer):
+                        return answer
+                    raise self.final(answer)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            return error
+        return None
+
+    def final(self, error: BaseException) -> BaseException:
+        """Translate an error that is not repeated into one of ours."""
+        if isinstance(error, BackendError | asyncio.CancelledError):
+            return error
+        if is_out_of_memory(error):
+            return BackendFull(f"Redis at {self._location} is out of memory (maxmemory); nothing was enqueued")
+        if is_refusal(error):
+            return BackendRefused(f"Redis at {self._location} refuses: {error}")
+        if is_transient(error):
+            return BackendUnavailable(f"Redis at {self._location} {_plain(error)}; the call can be repeated")
+        if isinstance(error, ResponseError):
+            message = str(error)
+            for name in scripts.all_names():
+                script = scripts.load(name)
+                if script.sha in message or f"f_{script.sha}" in message:
+                    message = script.place(message)
+            return BackendError(f"Redis at {self._location}: {message}")
+        return error
+
+
+def _plain(error: BaseException) -> str:
+    """Say what is wrong without what redis-py adds (it may quote the URL)."""
+    if isinstance(error, ResponseError):
+        return f"is not ready ({str(error)[:120]})"
+    return f"cannot be reached ({type(error).__name__})"

@@ -1,0 +1,144 @@
+"""Every key name, once.
+
+Python builds keys with ``Keys(prefix).job("x")``; the loader of the Lua scripts renders the same methods into Lua functions, so
+a name is never spelled twice. Names without ``aio`` are RQ 3.0's (the doubled colon in ``dependencies`` is RQ's own).
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+PREFIX_PATTERN = re.compile(r"[A-Za-z0-9_.:{}-]+")
+"""RQ's rule for ``RQ_KEY_PREFIX``."""
+
+
+class Keys:
+    """The key names under one prefix. Each docstring says the Redis type and how long the key lives."""
+
+    __slots__ = ("prefix",)
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def queues(self) -> str:
+        """Set of queue *keys*; for ever."""
+        return f"{self.prefix}:queues"
+
+    def queue(self, queue: str) -> str:
+        """List of queued job ids, the next one on the left; for ever."""
+        return f"{self.prefix}:queue:{queue}"
+
+    def job(self, job: str) -> str:
+        """Hash, the job itself; until its TTL or its deletion."""
+        return f"{self.prefix}:job:{job}"
+
+    def dependents(self, job: str) -> str:
+        """Set of the ids that wait for this job; as long as the job."""
+        return f"{self.prefix}:job:{job}:dependents"
+
+    def dependencies(self, job: str) -> str:
+        """Set of the ids this job waits for; as long as the job."""
+        return f"{self.prefix}:job::{job}:dependencies"
+
+    def results(self, job: str) -> str:
+        """Stream, one entry per failed attempt or streamed result; as long as the job."""
+        return f"{self.prefix}:results:{job}"
+
+    def executions(self, job: str) -> str:
+        """Sorted set of the execution ids that run this job, by expiry; lease + 60 s, refreshed."""
+        return f"{self.prefix}:executions:{job}"
+
+    def execution(self, job: str, execution: str) -> str:
+        """Hash of one run; as long as its lease, refreshed."""
+        return f"{self.prefix}:execution:{job}:{execution}"
+
+    def wip(self, queue: str) -> str:
+        """Sorted set ``<job>:<execution>`` by lease deadline (RQ's StartedJobRegistry); for ever."""
+        return f"{self.prefix}:wip:{queue}"
+
+    def finished(self, queue: str) -> str:
+        """Sorted set of finished jobs by expiry; for ever."""
+        return f"{self.prefix}:finished:{queue}"
+
+    def failed(self, queue: str) -> str:
+        """Sorted set of failed and stopped jobs by expiry; for ever."""
+        return f"{self.prefix}:failed:{queue}"
+
+    def deferred(self, queue: str) -> str:
+        """Sorted set of jobs that wait for others, by time of adding; for ever."""
+        return f"{self.prefix}:deferred:{queue}"
+
+    def scheduled(self, queue: str) -> str:
+        """Sorted set of jobs by due time (ours with milliseconds); for ever."""
+        return f"{self.prefix}:scheduled:{queue}"
+
+    def canceled(self, queue: str) -> str:
+        """Sorted set of canceled jobs by time of cancelling; for ever."""
+        return f"{self.prefix}:canceled:{queue}"
+
+    def scheduler_lock(self, queue: str) -> str:
+        """String, the name of the rq scheduler in charge of this queue; rq's, 61 s."""
+        return f"{self.prefix}:scheduler-lock:{queue}"
+
+    def cleaning(self, queue: str) -> str:
+        """String, rq's maintenance lock; rq's, 899 s."""
+        return f"{self.prefix}:clean_registries:{queue}"
+
+    def first_seen(self, queue: str, job: str) -> str:
+        """String by which rq's maintenance finds stuck jobs; rq's, a day."""
+        return f"{self.prefix}:queue:{queue}:intermediate:first_seen:{job}"
+
+    def suspended(self) -> str:
+        """String; while it exists, no worker starts a job."""
+        return f"{self.prefix}:suspended"
+
+    def workers(self) -> str:
+        """Set of worker *keys*; members are dropped when their hash is gone."""
+        return f"{self.prefix}:workers"
+
+    def queue_workers(self, queue: str) -> str:
+        """Set of the worker keys that listen on a queue; as above."""
+        return f"{self.prefix}:workers:{queue}"
+
+    def worker(self, worker: str) -> str:
+        """Hash of one worker process; a few leases, refreshed."""
+        return f"{self.prefix}:worker:{worker}"
+
+    def worker_executions(self, worker: str) -> str:
+        """Set ``<job>:<execution>`` of a worker's runs; as the worker."""
+        return f"{self.prefix}:worker:{worker}:executions"
+
+    def commands(self, worker: str) -> str:
+        """Channel on which a worker takes RQ's commands."""
+        return f"{self.prefix}:pubsub:{worker}"
+
+    def inbox(self, process: str) -> str:
+        """Channel on which a process hears that a job it waits for has ended."""
+        return f"{self.prefix}:aio:inbox:{process}"
+
+    def wake(self, queue: str) -> str:
+        """Sorted set with at most one marker: there is something to claim; for ever, one per queue."""
+        return f"{self.prefix}:aio:wake:{queue}"
+
+    def doorbell(self, worker: str) -> str:
+        """Sorted set with at most one marker, by which a worker wakes its own blocking read; 60 s."""
+        return f"{self.prefix}:aio:doorbell:{worker}"
+
+    def watch(self, queue: str) -> str:
+        """String, the worker that watches the queue's next due time; a few seconds."""
+        return f"{self.prefix}:aio:watch:{queue}"
+
+    def replay(self, token: str) -> str:
+        """String: the call with this token was carried out and left nothing else behind; 60 s."""
+        return f"{self.prefix}:aio:replay:{token}"
+
+
+def lua_function(name: str) -> str:
+    """Render the method ``name`` as a Lua function that builds the same key from ``KEYS[1]``, the prefix."""
+    method = getattr(Keys, name)
+    parameters = list(inspect.signature(method).parameters)[1:]
+    text: str = method(Keys("\0P\0"), *(f"\0{parameter}\0" for parameter in parameters))
+    parts = [part for part in text.split("\0") if part]
+    code = ["KEYS[1]" if part == "P" else part if part in parameters else f"'{part}'" for part in parts]
+    return f"local function K_{name}({', '.join(parameters)}) return {' .. '.join(code)} end"

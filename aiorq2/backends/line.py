@@ -1,0 +1,112 @@
+"""One connection to Redis that carries one pipeline at a time, and what its errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+)
+
+from aiorq2.backends.scripts import Arg
+
+Command = Sequence[Arg]
+
+_TRANSIENT = (
+    "LOADING",
+    "READONLY",
+    "UNBLOCKED",
+    "BUSY",
+    "MISCONF",
+    "TRYAGAIN",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "max number of clients",
+    "Redis is loading",
+)
+"""Beginnings of the error replies that pass by themselves (design D4)."""
+
+_REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "unknown command", "DENIED")
+"""Beginnings of the error replies that waiting does not mend."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same command may well succeed a little later."""
+    if is_refusal(error):
+        return False
+    if isinstance(error, ResponseError):
+        return str(error).removeprefix("ERR ").startswith(_TRANSIENT) or type(error).__name__ in _TRANSIENT_TYPES
+    return isinstance(error, RedisError | OSError | asyncio.TimeoutError | EOFError)
+
+
+_TRANSIENT_TYPES = {"ReadOnlyError", "ClusterDownError", "MasterDownError", "TryAgainError", "BusyLoadingError"}
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether Redis does not want us: wrong password, missing rights, a command it does not have."""
+    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
+        return True
+    return isinstance(error, RedisError) and str(error).removeprefix("ERR ").startswith(_REFUSED)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Redis refused a write because its ``maxmemory`` is reached."""
+    return isinstance(error, OutOfMemoryError) or (
+        isinstance(error, ResponseError) and ("OOM " in str(error) or "OOM command" in str(error))
+    )
+
+
+class Line:
+    """A connection for one user at a time; it connects when it is first used, and again after any mishap.
+
+    Args:
+        connect: makes an unconnected connection.
+        timeout: seconds after which a silent peer counts as gone.
+    """
+
+    def __init__(self, connect: Callable[[], AbstractConnection], timeout: float) -> None:
+        self._connection = connect()
+        self._timeout = timeout
+
+    async def run(self, commands: Sequence[Command], *, patience: float = 0.0) -> list[Any]:
+        """Send all commands in one write and return their replies, error replies among them as exceptions.
+
+        A command that was sent may have run even though this raises. A cancelled or failed exchange drops the connection,
+        so that no reply is ever taken for another's.
+
+        Args:
+            patience: further seconds to wait for the reply, for commands that block.
+        """
+        connection = self._connection
+        try:
+            async with asyncio.timeout(self._timeout + patience):
+                if not connection.is_connected:
+                    await connection.connect()
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                return [await self._reply() for _ in commands]
+        except BaseException:
+            await self.drop()
+            raise
+
+    async def _reply(self) -> Any:
+        try:
+            return await self._connection.read_response(disable_decoding=True)
+        except ResponseError as error:
+            return error
+
+    async def drop(self) -> None:
+        """Close the connection without ceremony; the next use opens it again."""
+        await self._connection.disconnect(nowait=True)
+
+    async def close(self) -> None:
+        """Close the connection and wait until it is closed."""
+        await self._connection.disconnect()

@@ -1,0 +1,137 @@
+"""One pub/sub connection per process and loop: it comes back by itself, and tells its users when it has."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from aiorq2.timing import backoff
+
+log = logging.getLogger("aiorq2.backend")
+
+PING_S = 5.0
+"""How often a quiet connection is asked whether it lives; twice that without a sign of life and it is replaced."""
+
+Receive = Callable[[bytes | None], None]
+"""Takes a message, or None after a reconnection: messages may have been missed."""
+
+
+class Listener:
+    """Subscribe to channels on a connection of its own, opened with the first subscription."""
+
+    def __init__(self, connect: Callable[[], AbstractConnection], timeout: float) -> None:
+        self._connect = connect
+        self._timeout = timeout
+        self._channels: dict[bytes, Receive] = {}
+        self._connection: AbstractConnection | None = None
+        self._confirmed: dict[bytes, asyncio.Event] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._heard_at = 0.0
+
+    async def subscribe(self, channel: str, receive: Receive) -> None:
+        """Call ``receive`` for every message from now on. Waits a moment for Redis to confirm, but not for Redis to be back."""
+        name = channel.encode()
+        self._channels[name] = receive
+        confirmed = self._confirmed[name] = asyncio.Event()
+        if not self._tasks:
+            loop = asyncio.get_running_loop()
+            self._tasks = [loop.create_task(work(), context=contextvars.Context()) for work in (self._listen, self._watch)]
+        else:
+            await self._say("SUBSCRIBE", name)
+        try:
+            async with asyncio.timeout(1.0):
+                await confirmed.wait()
+        except TimeoutError:
+            log.warning("channel %s is not subscribed yet; going on without", channel)
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Stop listening to a channel."""
+        if self._channels.pop(channel.encode(), None) is not None:
+            self._confirmed.pop(channel.encode(), None)
+            await self._say("UNSUBSCRIBE", channel)
+
+    async def close(self) -> None:
+        """Close the connection and end the tasks."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks = []
+        if self._connection is not None:
+            await self._connection.disconnect()
+
+    async def _say(self, *command: Any) -> None:
+        connection = self._connection
+        if connection is None or not connection.is_connected:
+            return
+        try:
+            await connection.send_packed_command(connection.pack_commands([command]), check_health=False)
+        except (RedisError, OSError):
+            await connection.disconnect(nowait=True)
+
+    async def _listen(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._open()
+                failures = 0
+                await self._read()
+            except (RedisError, OSError, TimeoutError, EOFError) as error:
+                failures += 1
+                log.debug("the pub/sub connection was lost (%s); opening it again", type(error).__name__)
+            finally:
+                if self._connection is not None:
+                    await self._connection.disconnect(nowait=True)
+            await asyncio.sleep(backoff(failures, base=0.05, cap=1.0))
+
+    async def _open(self) -> None:
+        connection = self._connect()
+        async with asyncio.timeout(self._timeout):
+            await connection.connect()
+            names = list(self._channels)
+            await connection.send_packed_command(connection.pack_commands([["SUBSCRIBE", *names]]), check_health=False)
+        self._heard_at = asyncio.get_running_loop().time()
+        self._connection = connection
+
+    async def _read(self) -> None:
+        assert self._connection is not None
+        loop = asyncio.get_running_loop()
+        while True:
+            reply = await self._connection.read_response(disable_decoding=True)
+            self._heard_at = loop.time()
+            if not isinstance(reply, list) or len(reply) < 3:
+                continue
+            kind, channel, message = reply[:3]
+            receive = self._channels.get(channel)
+            if kind == b"subscribe" and channel in self._confirmed:
+                first = not self._confirmed[channel].is_set()
+                self._confirmed[channel].set()
+                if receive and not first:
+                    self._hand(receive, None)
+            elif kind == b"message" and receive:
+                self._hand(receive, message)
+
+    def _hand(self, receive: Receive, message: bytes | None) -> None:
+        try:
+            receive(message)
+        except Exception:
+            log.exception("a subscriber raised")
+
+    async def _watch(self) -> None:
+        """Replace a connection whose peer has gone silent: nobody else would notice on a connection that only listens."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(PING_S)
+            connection = self._connection
+            if connection is None or not connection.is_connected:
+                continue
+            if loop.time() - self._heard_at > 2 * PING_S:
+                await connection.disconnect(nowait=True)
+            else:
+                await self._say("PING")

@@ -1,0 +1,38 @@
+--- The heartbeat of one worker: move the leases of its runs on, and say what it must know: which leases are lost, which runs are
+--- to stop, which executions stand under its name. Runs are given as `id execution origin`.
+--- ARGV: worker instance lease ttl now_iso state successes failures working_time ...runs
+--- REPLY: OK known lost stopping standing · NAME_TAKEN
+--- @include clock lease
+
+local key = K.worker(ARG.worker)
+local owner = redis.call('HGET', key, 'aio_instance')
+if owner and owner ~= ARG.instance then
+  return {REPLY.NAME_TAKEN}
+end
+local lost, stopping = {}, {}
+local epoch = string.format('%.6f', now)
+for i = ARG.runs, #ARGV, 3 do
+  local job, execution, origin = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if has_lease(job, execution, origin) then
+    redis.call('ZADD', K.wip(origin), 'XX', now + ARG.lease, job .. ':' .. execution)
+    redis.call('HSET', K.execution(job, execution), 'id', execution, 'job_id', job, 'last_heartbeat', epoch,
+      'worker_name', ARG.worker)
+    redis.call('HSETNX', K.execution(job, execution), 'created_at', epoch)
+    redis.call('EXPIRE', K.execution(job, execution), ARG.lease)
+    redis.call('ZADD', K.executions(job), now + ARG.lease + 60, execution)
+    redis.call('EXPIRE', K.executions(job), ARG.lease + 60)
+    if redis.call('HEXISTS', K.job(job), 'aio_cancel') == 1 then
+      stopping[#stopping + 1] = execution
+    end
+  else
+    lost[#lost + 1] = execution
+  end
+end
+if owner then
+  redis.call('HSET', key, 'last_heartbeat', ARG.now_iso, 'state', ARG.state, 'successful_job_count', ARG.successes,
+    'failed_job_count', ARG.failures, 'total_working_time', ARG.working_time)
+  redis.call('EXPIRE', key, ARG.ttl)
+end
+redis.call('EXPIRE', K.worker_executions(ARG.worker), ARG.lease + 60)
+local standing = redis.call('SMEMBERS', K.worker_executions(ARG.worker))
+return {REPLY.OK, owner and 1 or 0, lost, stopping, standing}

@@ -1,0 +1,20 @@
+--- Move jobs that are due into their queue, at most `limit`. Where an rq scheduler is in charge of a queue, it is left to it:
+--- rq moves jobs in two steps that nobody else may come between.
+--- @include push
+
+local function promote(queue, limit)
+  local due = redis.call('ZRANGEBYSCORE', K.scheduled(queue), '-inf', string.format('%.6f', now), 'LIMIT', 0, limit)
+  if #due == 0 or redis.call('EXISTS', K.scheduler_lock(queue)) == 1 then
+    return 0
+  end
+  for _, id in ipairs(due) do
+    local found = redis.pcall('HMGET', K.job(id), 'status', 'enqueue_at_front', 'enqueue_at_front_on_retry', 'started_at')
+    redis.call('ZREM', K.scheduled(queue), id)
+    if not found.err and found[1] and VERB.promote.from[found[1]] then
+      local retried = found[4] and found[4] ~= ''
+      redis.call('HSET', K.job(id), 'status', VERB.promote.to, 'enqueued_at', ARG.now_iso)
+      push(id, queue, found[2] == '1' or (retried and found[3] == '1'))
+    end
+  end
+  return #due
+end

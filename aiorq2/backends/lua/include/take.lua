@@ -1,0 +1,56 @@
+--- Start one popped job for a worker. (ARG: worker lease now_iso)
+--- @include clock notify
+
+local deadline = now + ARG.lease
+local epoch = string.format('%.6f', now)
+
+-- Whether the wip set of a queue can be written: a claim must not fail between pop and lease.
+local sound = {}
+local function is_sound(queue)
+  if sound[queue] == nil then
+    local count = redis.pcall('ZCARD', K.wip(queue))
+    sound[queue] = type(count) == 'number'
+  end
+  return sound[queue]
+end
+
+local function lease_out(job, execution, origin)
+  local member = job .. ':' .. execution
+  redis.call('ZADD', K.wip(origin), deadline, member)
+  redis.call('HSET', K.execution(job, execution), 'id', execution, 'job_id', job, 'created_at', epoch,
+    'last_heartbeat', epoch, 'worker_name', ARG.worker)
+  redis.call('EXPIRE', K.execution(job, execution), ARG.lease)
+  redis.call('ZADD', K.executions(job), deadline + 60, execution)
+  redis.call('EXPIRE', K.executions(job), ARG.lease + 60)
+  return member
+end
+
+-- Returns the job's fields as they were, and its lease, or nil where there is nothing to run: gone, cancelled, or queued twice.
+local function take(job, queue, execution)
+  local key = K.job(job)
+  local fields = redis.pcall('HGETALL', key)
+  if fields.err then
+    return nil
+  end
+  local has = {}
+  for i = 1, #fields, 2 do
+    has[fields[i]] = fields[i + 1]
+  end
+  local origin = has.origin and has.origin ~= '' and has.origin or queue
+  if not has.status or not VERB.claim.from[has.status] or not is_sound(origin) then
+    return nil
+  end
+  if has.aio_cancel then
+    redis.call('HSET', key, 'status', VERB.cancel.to, 'ended_at', ARG.now_iso)
+    redis.call('ZADD', K.canceled(origin), now, job)
+    notify(has.aio_waiters, job, VERB.cancel.to)
+    return nil
+  end
+  local member = lease_out(job, execution, origin)
+  redis.call('HSET', key, 'status', VERB.claim.to, 'started_at', ARG.now_iso, 'ended_at', '', 'worker_name', ARG.worker,
+    'aio_attempt', (tonumber(has.aio_attempt) or 0) + 1)
+  if has.ttl and has.ttl ~= '' then
+    redis.call('PERSIST', key)
+  end
+  return fields, member, origin
+end

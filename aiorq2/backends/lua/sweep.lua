@@ -1,0 +1,24 @@
+--- Trim the registries of a queue: finished and failed jobs whose time is over, canceled ones that are gone; at most `limit` each.
+--- ARGV: queue limit
+--- REPLY: OK removed
+--- @include clock
+
+local removed = 0
+for _, registry in ipairs({K.finished(ARG.queue), K.failed(ARG.queue)}) do
+  local over = redis.call('ZRANGEBYSCORE', registry, 0, string.format('%.6f', now), 'LIMIT', 0, ARG.limit)
+  for _, id in ipairs(over) do
+    removed = removed + redis.call('ZREM', registry, id)
+  end
+end
+for _, id in ipairs(redis.call('ZRANGE', K.canceled(ARG.queue), 0, ARG.limit - 1)) do
+  if redis.call('EXISTS', K.job(id)) == 0 then
+    removed = removed + redis.call('ZREM', K.canceled(ARG.queue), id)
+  end
+end
+for _, worker in ipairs(redis.call('SRANDMEMBER', K.queue_workers(ARG.queue), ARG.limit)) do
+  if redis.call('EXISTS', worker) == 0 then
+    redis.call('SREM', K.queue_workers(ARG.queue), worker)
+    redis.call('SREM', K.workers(), worker)
+  end
+end
+return {REPLY.OK, removed}

@@ -1,0 +1,40 @@
+"""``memory://name``: the very same scripts, run by fakeredis inside this process."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from fakeredis import FakeServer
+
+
+def memory_backend(url: str, *, key_prefix: str) -> RedisBackend:
+    """Return a backend whose data is shared by all backends of the same name in this process.
+
+    Raises:
+        InvalidOption: fakeredis is not installed.
+    """
+    try:
+        import lupa  # noqa: F401
+        from fakeredis.aioredis import FakeAsyncRedisConnection
+    except ImportError:
+        raise InvalidOption("memory:// needs fakeredis with Lua: pip install 'aiorq2[memory]'") from None
+    name = url.removeprefix("memory://").strip("/")
+    server = _server(name)
+
+    def connection() -> FakeAsyncRedisConnection:
+        return FakeAsyncRedisConnection(server=server, protocol=2)
+
+    return RedisBackend(connection, location=f"memory://{name}", key_prefix=key_prefix, timeout=60.0)
+
+
+@cache
+def _server(name: str) -> FakeServer:
+    """Return the one server of this name."""
+    from fakeredis import FakeServer
+
+    return FakeServer()

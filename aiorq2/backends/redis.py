@@ -1,0 +1,411 @@
+"""``redis://``, ``rediss://``, ``unix://``: one method per verb, each one script.
+
+Connections are kept per event loop (redis-py's cannot be shared between loops), and per purpose within it, so that a blocking
+read or a large enqueue never stands in a heartbeat's way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from redis.asyncio.connection import AbstractConnection
+
+from aiorq2.backends import scripts, wire
+from aiorq2.backends.base import (
+    Claim,
+    Claimed,
+    ClaimRequest,
+    Ended,
+    Extended,
+    Observed,
+    Reaped,
+    Seat,
+    Tally,
+)
+from aiorq2.backends.coalesce import Coalescer
+from aiorq2.backends.keys import Keys
+from aiorq2.backends.exchange import Exchange
+from aiorq2.backends.line import Command, Line
+from aiorq2.backends.listener import Listener
+from aiorq2.backends.replies import raise_for
+from aiorq2.backends.waiting import Waiting
+from aiorq2.errors import BackendUnavailable
+from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
+from aiorq2.outcome import GivenBack, Outcome
+from aiorq2.states import Reply, Verb
+from aiorq2.timing import to_iso
+
+log = logging.getLogger("aiorq2.backend")
+
+MAX_BATCH = 256
+"""How many runs one pipeline settles, or one heartbeat call extends."""
+READ_MARGIN_S = 2.0
+
+
+class Home:
+    """The connections of one event loop."""
+
+    def __init__(self, backend: RedisBackend) -> None:
+        self._connect = backend.connection
+        self._timeout = backend.timeout
+        self._lines: dict[str, Line] = {}
+        self.calls = Coalescer(lambda commands: backend.exchange.send(self.line("calls"), commands))
+        self.listener = Listener(self._connect, self._timeout)
+        self.waiting = Waiting(self.listener, backend.observe, backend.keys.inbox(uuid4().hex))
+
+    def line(self, purpose: str) -> Line:
+        """Return the line for a purpose, made when it is first asked for."""
+        if purpose not in self._lines:
+            self._lines[purpose] = Line(self._connect, self._timeout)
+        return self._lines[purpose]
+
+    async def close(self) -> None:
+        """Close everything."""
+        await self.waiting.close()
+        await self.calls.close()
+        await self.listener.close()
+        for line in self._lines.values():
+            await line.close()
+
+
+class RedisBackend:
+    """The verbs on a Redis server.
+
+    Args:
+        connection: makes an unconnected connection; see ``connect``.
+        location: what errors call the server; without a password.
+        key_prefix: what every key begins with.
+        retry_for: seconds for which a call is repeated while Redis is away; None for ever.
+        timeout: seconds after which a silent Redis counts as away.
+    """
+
+    def __init__(
+        self,
+        connection: Callable[[], AbstractConnection],
+        *,
+        location: str,
+        key_prefix: str = "rq",
+        retry_for: float | None = 5.0,
+        timeout: float = 5.0,
+    ) -> None:
+        self.connection = connection
+        self.location = location
+        self.key_prefix = key_prefix
+        self.exchange = Exchange(location, retry_for)
+        self.timeout = timeout
+        self.keys = Keys(key_prefix)
+        self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = weakref.WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.location} {self.key_prefix}>"
+
+    @property
+    def home(self) -> Home:
+        """The connections of the running loop."""
+        loop = asyncio.get_running_loop()
+        home = self._homes.get(loop)
+        if home is None:
+            home = self._homes[loop] = Home(self)
+        return home
+
+    def patient(self) -> RedisBackend:
+        """Return a backend on the same server that waits for Redis for ever: a worker's."""
+        return type(self)(
+            self.connection, location=self.location, key_prefix=self.key_prefix, retry_for=None, timeout=self.timeout
+        )
+
+    async def close(self) -> None:
+        """Close the connections of the running loop."""
+        home = self._homes.pop(asyncio.get_running_loop(), None)
+        if home is not None:
+            await home.close()
+
+    # -- verbs -----------------------------------------------------------------------------------------------------------
+
+    async def add(self, specs: Sequence[JobSpec], *, replace: bool = True) -> None:
+        """Add jobs. The first refusal is raised; the others are added all the same.
+
+        Raises:
+            DuplicateJobError: ``unique`` and the id is taken.
+            InvalidJobOperation: a job with this id is running.
+
+        Redis: 1 pipeline, shared with concurrent calls, ``add.lua`` per job.
+        """
+        commands = [self._command("add", *wire.spec_arguments(spec, replace)) for spec in specs]
+        if len(commands) == 1:
+            raise_for(Verb.ADD, specs[0].id, await self.home.calls.call(commands[0]))
+            return
+        replies = await self.home.calls.call_many(commands)
+        for spec, reply in zip(specs, replies, strict=True):
+            if isinstance(reply, BaseException):
+                raise reply
+            raise_for(Verb.ADD, spec.id, reply)
+
+    async def promote(self, queue: str, *, limit: int = 100) -> tuple[int, float | None]:
+        """Move due jobs of a queue into it. Returns how many, and the next due time (epoch seconds). Redis: 1 call."""
+        reply = await self._call("promote", queue=queue, limit=limit, now_iso=to_iso(time.time()))
+        return int(reply[1]), float(reply[2]) if reply[2] else None
+
+    async def claim(self, seat: Seat, request: ClaimRequest) -> Claimed:
+        """Start jobs for a worker. Redis: 1 call, whatever the number of jobs and queues."""
+        return await self.settle(seat, (), request)
+
+    async def settle(
+        self, seat: Seat, ended: Sequence[tuple[Claim, Outcome]], request: ClaimRequest | None = None
+    ) -> Claimed:
+        """End runs and, in the same pipeline, start up to ``request.count`` more.
+
+        When the connection breaks, the settles are repeated; the claim is not: what it may have started is given back.
+
+        Redis: 1 pipeline, one script per outcome and one ``claim.lua``.
+        """
+        line = self.home.line(f"settle:{seat.worker}")
+        commands = [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
+        if request is None:
+            replies = await self.exchange.send(line, commands)
+            return Claimed(refused=_refused(ended, replies))
+        token, started_at = uuid4().hex[:24], time.time()
+        claim_command = self._command(
+            "claim",
+            {
+                "worker": seat.worker,
+                "instance": seat.instance,
+                "execution": token,
+                "count": request.count,
+                "lease": repr(seat.lease),
+                "now_iso": to_iso(started_at),
+                "promote": request.promote,
+                "watch_ms": int(request.watch_s * 1000),
+            },
+            request.queues,
+        )
+        try:
+            replies = await self.exchange.send(line, [*commands, claim_command], retry_for=0)
+        except BackendUnavailable:
+            recovered = await self.exchange.send(line, commands)
+            await self._give_back_unseen(seat, line, token)
+            return Claimed(refused=_refused(ended, recovered))
+        return self._claimed(seat, started_at, replies.pop(), _refused(ended, replies))
+
+    async def extend(self, seat: Seat, claims: Sequence[Claim], tally: Tally) -> Extended:
+        """Move the leases of a worker's runs on. Redis: 1 pipeline, one call per 256 runs."""
+        named = {
+            "worker": seat.worker,
+            "instance": seat.instance,
+            "lease": repr(seat.lease),
+            "ttl": max(int(seat.lease * 2), 1),
+            "now_iso": to_iso(time.time()),
+            "state": tally.state,
+            "successes": tally.successes,
+            "failures": tally.failures,
+            "working_time": f"{tally.working_time_s:.6f}",
+        }
+        commands = [
+            self._command("extend", named, [part for one in batch for part in (one.job_id, one.execution_id, one.origin)])
+            for batch in _batches(claims)
+        ]
+        replies = await self.exchange.send(self.home.line(f"extend:{seat.worker}"), commands, retry_for=0)
+        for reply in replies:
+            raise_for(Verb.EXTEND, seat.worker, reply)
+        standing = dict(member.decode().split(":", 1)[::-1] for member in replies[-1][4])
+        return Extended(
+            lost=frozenset(one.decode() for reply in replies for one in reply[2]),
+            stopping=frozenset(one.decode() for reply in replies for one in reply[3]),
+            standing=standing,
+            is_registered=bool(replies[-1][1]),
+        )
+
+    async def reap(self, queue: str, *, max_deaths: int, limit: int = 100) -> Reaped:
+        """Free the jobs of a queue whose lease is over, at most ``limit``. Redis: 1 call."""
+        now = time.time()
+        text = f"AbandonedJobError: the worker that ran this job died or lost its connection (noticed at {to_iso(now)})"
+        reply = await self._call(
+            "reap",
+            wire.abandoned_entry(now, text),
+            queue=queue,
+            limit=limit,
+            max_deaths=max_deaths,
+            now_iso=to_iso(now),
+            ttl=DEFAULT_FAILURE_TTL,
+        )
+        return Reaped(tuple(one.decode() for one in reply[2]), tuple(one.decode() for one in reply[3]), bool(reply[1]))
+
+    async def cancel(self, job_id: str) -> str | None:
+        """Cancel a job; if it runs, have its worker stop it and return the worker's name.
+
+        Raises:
+            NoSuchJobError: there is none.
+            InvalidJobOperation: it has ended.
+
+        Redis: 1 call.
+        """
+        reply = await self._call(
+            "cancel", id=job_id, token=uuid4().hex, now_iso=to_iso(time.time()), ttl=DEFAULT_FAILURE_TTL
+        )
+        raise_for(Verb.CANCEL, job_id, reply)
+        return reply[1].decode() if reply[0] == b"STOPPING" else None
+
+    async def requeue(self, job_id: str, *, at_front: bool = False) -> None:
+        """Put a job that has ended back into its queue. Redis: 1 call.
+
+        Raises:
+            NoSuchJobError: there is none.
+            InvalidJobOperation: it has not ended.
+        """
+        reply = await self._call(
+            "requeue", id=job_id, token=uuid4().hex, now_iso=to_iso(time.time()), at_front=int(at_front)
+        )
+        raise_for(Verb.REQUEUE, job_id, reply)
+
+    async def delete(self, job_id: str) -> None:
+        """Delete a job and its results. Redis: 1 call.
+
+        Raises:
+            NoSuchJobError: there is none.
+            InvalidJobOperation: it is running.
+        """
+        raise_for(Verb.DELETE, job_id, await self._call("delete", id=job_id, token=uuid4().hex))
+
+    # -- workers ---------------------------------------------------------------------------------------------------------
+
+    async def register(
+        self, seat: Seat, queues: Sequence[str], fields: Mapping[str, str | int], *, replaces: str = ""
+    ) -> Mapping[str, bytes] | None:
+        """Announce a worker. Returns None, or what is known of the living worker that has the name. Redis: 1 call."""
+        flat = [part for pair in fields.items() for part in pair]
+        reply = await self._call(
+            "register",
+            [*queues, *flat],
+            worker=seat.worker,
+            instance=seat.instance,
+            replaces=replaces,
+            ttl=max(int(seat.lease * 2), 1),
+            queue_count=len(queues),
+        )
+        return wire.fields_of(reply[1]) if reply[0] == b"NAME_TAKEN" else None
+
+    async def unregister(self, seat: Seat, queues: Sequence[str]) -> None:
+        """Take a worker off the list. Redis: 1 call."""
+        await self._call("unregister", queues, worker=seat.worker, instance=seat.instance, now_iso=to_iso(time.time()))
+
+    async def wait(self, seat: Seat, queues: Sequence[str], timeout: float) -> bool:
+        """Sleep until one of the queues has something to claim, ``ring`` is called, or ``timeout`` seconds are over.
+
+        Returns whether it was woken. Redis: 1 blocking call on a connection of its own.
+        """
+        wakes = [self.keys.wake(queue) for queue in queues]
+        command = ["BZPOPMIN", *wakes, self.keys.doorbell(seat.worker), f"{max(timeout, 0.01):.3f}"]
+        reply = await self.home.line(f"wait:{seat.worker}").run([command], patience=timeout + READ_MARGIN_S)
+        if isinstance(reply[0], BaseException):
+            raise self.exchange.final(reply[0])
+        return reply[0] is not None
+
+    async def ring(self, seat: Seat) -> None:
+        """End the ``wait`` of a worker. Redis: 1 call."""
+        key = self.keys.doorbell(seat.worker)
+        await self.home.calls.call_many([["ZADD", key, 0, "1"], ["EXPIRE", key, 60]])
+
+    async def command(self, worker: str, message: str) -> int:
+        """Publish a command to a worker; returns how many heard it. Redis: 1 call."""
+        return int(await self.home.calls.call(["PUBLISH", self.keys.commands(worker), message]))
+
+    async def subscribe(self, channel: str, receive: Callable[[bytes | None], None]) -> None:
+        """Call ``receive`` for every message on a channel. Redis: 1 connection per process, 1 message per channel."""
+        await self.home.listener.subscribe(channel, receive)
+
+    async def unsubscribe(self, channel: str) -> None:
+        """End a subscription."""
+        await self.home.listener.unsubscribe(channel)
+
+    # -- waiting ---------------------------------------------------------------------------------------------------------
+
+    async def ended(self, job_id: str, timeout: float | None) -> Ended | Observed:
+        """Wait until a job has ended: what was pushed, or the record as it was read. See ``Waiting``."""
+        return await self.home.waiting.ended(job_id, timeout)
+
+    async def observe(self, job_id: str, inbox: str = "") -> Observed:
+        """Read a job, and leave word where its end is to be told. Redis: 1 call."""
+        reply = await self._call("observe", id=job_id, inbox=inbox)
+        if reply[0] != b"OK":
+            return Observed(None)
+        entries = reply[2]
+        entry = (entries[0][0].decode(), wire.fields_of(entries[0][1])) if entries else None
+        return Observed(wire.record_of(job_id, reply[1]), entry)
+
+    # -- calls -----------------------------------------------------------------------------------------------------------
+
+    async def run(self, *commands: Command) -> list[Any]:
+        """Run plain commands in one pipeline; the first error is raised. For the read side."""
+        replies = await self.home.calls.call_many(commands)
+        for reply in replies:
+            if isinstance(reply, BaseException):
+                raise reply
+        return replies
+
+    async def call(self, script: str, rest: Sequence[scripts.Arg] = (), **named: scripts.Arg) -> Any:
+        """Run one script by name. For the parts of the package that have scripts of their own."""
+        return await self._call(script, rest, **named)
+
+    def _command(self, name: str, named: Mapping[str, scripts.Arg], rest: Sequence[scripts.Arg] = ()) -> Command:
+        script = scripts.load(name)
+        return ["EVALSHA", script.sha, 1, self.key_prefix, *script.arguments(named, rest)]
+
+    async def _call(self, name: str, rest: Sequence[scripts.Arg] = (), **named: scripts.Arg) -> Any:
+        return await self.home.calls.call(self._command(name, named, rest))
+
+    def _settle_command(self, seat: Seat, claim: Claim, outcome: Outcome) -> Command:
+        verb, named, entry = wire.settle_call(seat, claim, outcome)
+        return self._command(verb, named, entry)
+
+    def _claimed(
+        self, seat: Seat, started_at: float, reply: Any, refused: tuple[tuple[Claim, Reply], ...]
+    ) -> Claimed:
+        if isinstance(reply, BaseException):
+            log.error("claiming failed: %s", reply)
+            return Claimed(refused=refused)
+        if reply[0] == b"SUSPENDED":
+            return Claimed(is_suspended=True, refused=refused)
+        return Claimed(
+            claims=tuple(wire.claim_of(seat, started_at, raw) for raw in reply[3:]),
+            next_due_in=float(reply[1]) if reply[1] else None,
+            is_watching=bool(reply[2]),
+            refused=refused,
+        )
+
+    async def _give_back_unseen(self, seat: Seat, line: Line, token: str) -> None:
+        """Give back what a claim has started whose reply never came."""
+        members = (await self.exchange.send(line, [["SMEMBERS", self.keys.worker_executions(seat.worker)]]))[0]
+        unseen = [member.decode().split(":", 1) for member in members if member.decode().split(":", 1)[1].startswith(token)]
+        await self.give_back(seat, [(job_id, execution_id) for job_id, execution_id in unseen])
+
+    async def give_back(self, seat: Seat, runs: Sequence[tuple[str, str]]) -> None:
+        """Give back runs of which only the job and the execution are known. Redis: 2 pipelines."""
+        line = self.home.line(f"settle:{seat.worker}")
+        records = await self.exchange.send(line, [["HGETALL", self.keys.job(job_id)] for job_id, _ in runs])
+        now = time.time()
+        ended = []
+        for (job_id, execution_id), flat in zip(runs, records, strict=True):
+            if flat and not isinstance(flat, BaseException):
+                record = wire.record_of(job_id, flat)
+                ended.append((Claim(job_id, execution_id, record.origin, seat.worker, now, record), GivenBack(now)))
+        await self.exchange.send(line, [self._settle_command(seat, claim, outcome) for claim, outcome in ended])
+
+
+def _refused(ended: Sequence[tuple[Claim, Outcome]], replies: Sequence[Any]) -> tuple[tuple[Claim, Reply], ...]:
+    refused = []
+    for (claim, _), reply in zip(ended, replies, strict=True):
+        if isinstance(reply, BaseException):
+            log.error("job %s could not be settled: %s", claim.job_id, reply)
+        elif reply[0] != b"OK":
+            refused.append((claim, Reply(reply[0].decode())))
+    return tuple(refused)
+
+
+def _batches(claims: Sequence[Claim]) -> list[Sequence[Claim]]:
+    return [claims[start : start + MAX_BATCH] for start in range(0, len(claims), MAX_BATCH)] or [()]

@@ -1,0 +1,160 @@
+"""Load the Lua scripts and bind their names.
+
+A script is written with names and checked when it is loaded: ``ARG.id`` becomes ``ARGV[1]`` by the header's ``ARGV:`` line,
+``K.job(id)`` the function rendered from ``keys.py``, ``STATUS.queued`` and ``REPLY.GONE`` literals, ``VERB.cancel.from`` a set from
+``states.py``. What is not known is an error at load, with file and line. Python calls with names as well; nobody counts positions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from aiorq2.backends.keys import Keys, lua_function
+from aiorq2.states import TERMINAL, TRANSITIONS, JobStatus, Reply, Verb
+
+Arg = str | bytes | int | float
+_ROOT = resources.files("aiorq2.backends") / "lua"
+_HEADER = re.compile(r"^--- (?P<key>ARGV|REPLY|@include):? (?P<value>.*)$")
+_NAME = re.compile(r"\b(?P<space>ARG|K|STATUS|REPLY|VERB)\.(?P<name>[A-Za-z_]+)(?P<tail>\.[a-z]+)?")
+
+
+class ScriptError(Exception):
+    """A Lua source that cannot be bound, or a Lua error while it ran, with its place."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """One bound script: its name, the Lua text that Redis gets, its SHA-1, and the names of its arguments."""
+
+    name: str
+    text: str
+    sha: str
+    args: tuple[str, ...]
+    rest: str | None
+    lines: tuple[str, ...]
+
+    def arguments(self, named: Mapping[str, Arg], rest: Sequence[Arg] = ()) -> list[Arg]:
+        """Return ``named`` in the order of the header, then ``rest``.
+
+        Raises:
+            TypeError: a name is missing or unknown.
+        """
+        if named.keys() != set(self.args):
+            raise TypeError(f"{self.name}.lua takes {self.args}, got {tuple(named)}")
+        if rest and self.rest is None:
+            raise TypeError(f"{self.name}.lua takes no further arguments")
+        return [*(named[name] for name in self.args), *rest]
+
+    def place(self, message: str) -> str:
+        """Return a Lua error message with the source file and line in place of the flattened one."""
+
+        def source(match: re.Match[str]) -> str:
+            number = int(match[1]) - 1
+            return self.lines[number] if 0 <= number < len(self.lines) else match[0]
+
+        return re.sub(r"user_script:(\d+)", source, message)
+
+
+@cache
+def load(name: str) -> Script:
+    """Return the script ``lua/<name>.lua``, bound and ready to send."""
+    lines, places, headers = _flatten(name)
+    *plain, last = headers.get("ARGV", "").split() or [""]
+    rest = last[3:] if last.startswith("...") else None
+    args = tuple(plain if rest else [*plain, last] if last else plain)
+    prelude = _Prelude(args, rest)
+    body = [prelude.bind(line, place) for line, place in zip(lines, places, strict=True)]
+    head = [f"-- aiorq2 {name}", *prelude.render()]
+    text = "\n".join([*head, *body])
+    sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return Script(name, text, sha, args, rest, tuple([f"{name}.lua:prelude"] * len(head) + places))
+
+
+def all_names() -> list[str]:
+    """Return the names of all scripts."""
+    return sorted(path.name[:-4] for path in _ROOT.iterdir() if path.name.endswith(".lua"))
+
+
+def _flatten(name: str, seen: set[str] | None = None) -> tuple[list[str], list[str], dict[str, str]]:
+    """Return the code lines of a script after those of its includes, the place of each, and the script's headers."""
+    seen = set() if seen is None else seen
+    lines: list[str] = []
+    places: list[str] = []
+    headers: dict[str, str] = {}
+    for number, line in enumerate((_ROOT / f"{name}.lua").read_text().splitlines(), 1):
+        header = _HEADER.match(line)
+        if header and header["key"] == "@include":
+            for included in header["value"].split():
+                if included not in seen:
+                    seen.add(included)
+                    more = _flatten(f"include/{included}", seen)
+                    lines += more[0]
+                    places += more[1]
+        elif header:
+            headers[header["key"]] = header["value"]
+        elif line and not line.lstrip().startswith("--"):
+            lines.append(line)
+            places.append(f"{name}.lua:{number}")
+    return lines, places, headers
+
+
+class _Prelude:
+    """Replace names in Lua lines and remember which definitions they need."""
+
+    def __init__(self, args: tuple[str, ...], rest: str | None) -> None:
+        self._args = args
+        self._rest = rest
+        self._definitions: dict[str, str] = {}
+
+    def bind(self, line: str, place: str) -> str:
+        def replace(match: re.Match[str]) -> str:
+            try:
+                return self._replacement(match["space"], match["name"], match["tail"] or "")
+            except (KeyError, ValueError, AttributeError):
+                raise ScriptError(f"{place}: unknown name {match[0]!r}") from None
+
+        return _NAME.sub(replace, line)
+
+    def render(self) -> list[str]:
+        return list(self._definitions.values())
+
+    def _replacement(self, space: str, name: str, tail: str) -> str:
+        match space:
+            case "ARG" if name == self._rest:
+                return str(len(self._args) + 1) + tail
+            case "ARG":
+                return f"ARGV[{self._args.index(name) + 1}]" + tail
+            case "K" if name == "prefix":
+                return "KEYS[1]" + tail
+            case "K":
+                if not callable(getattr(Keys, name)):
+                    raise ValueError(name)
+                self._definitions[f"K.{name}"] = lua_function(name)
+                return f"K_{name}" + tail
+            case "STATUS" if name == "terminal":
+                self._definitions["terminal"] = f"local TERMINAL = {_lua_set(TERMINAL)}"
+                return "TERMINAL" + tail
+            case "STATUS":
+                return f"'{JobStatus(name)}'" + tail
+            case "REPLY":
+                return f"'{Reply(name)}'" + tail
+            case _:
+                return self._verb(Verb(name), tail)
+
+    def _verb(self, verb: Verb, tail: str) -> str:
+        row = TRANSITIONS[verb]
+        if tail == ".from":
+            self._definitions[f"from.{verb}"] = f"local FROM_{verb} = {_lua_set(row.sources)}"
+            return f"FROM_{verb}"
+        if tail == ".to" and len(row.targets) == 1:
+            return f"'{row.targets[0]}'"
+        raise ValueError(tail)
+
+
+def _lua_set(statuses: Sequence[JobStatus] | frozenset[JobStatus]) -> str:
+    return "{" + ", ".join(f"{status} = true" for status in sorted(statuses)) + "}"

@@ -1,0 +1,175 @@
+"""How values are written into Redis and read from it: RQ 3.0's fields, and ours, which begin with ``aio_``."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
+from typing import Any
+
+from aiorq2.backends.base import Claim, JobRecord, Seat
+from aiorq2.backends.scripts import Arg
+from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec, Retry
+from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
+from aiorq2.states import JobStatus, Verb
+from aiorq2.timing import to_iso
+
+ENTRY_SUCCESSFUL, ENTRY_FAILED, ENTRY_RETRIED, ENTRY_RETRIES_EXCEEDED = 1, 2, 4, 5
+"""RQ's ``Result.Type``."""
+
+MAX_TEXT = 256 * 1024
+"""Bytes that a compressed traceback may unpack to."""
+
+
+def spec_arguments(spec: JobSpec, replace: bool) -> tuple[dict[str, Arg], list[Arg]]:
+    """Return the named arguments and the fields of ``add.lua``."""
+    options = spec.options
+    named: dict[str, Arg] = {
+        "id": spec.id,
+        "queue": spec.origin,
+        "token": spec.token,
+        "mode": "replace" if replace and not options.unique else "unique",
+        "to": spec.status.value,
+        "at": "" if spec.due_at is None else repr(spec.due_at),
+        "delay": repr(spec.due_in or 0),
+        "ttl": "" if options.ttl is None else options.ttl,
+        "at_front": "1" if options.at_front and spec.status is JobStatus.QUEUED else "0",
+    }
+    return named, list(_spec_fields(spec))
+
+
+def _spec_fields(spec: JobSpec) -> Iterable[Arg]:
+    options = spec.options
+    yield from ("created_at", spec.created_at, "data", spec.data, "origin", spec.origin)
+    yield from ("description", spec.description, "enqueued_at", spec.created_at, "timeout", ceil(spec.timeout))
+    if spec.timeout != int(spec.timeout):
+        yield from ("aio_timeout", repr(spec.timeout))
+    for name, value in (("result_ttl", options.result_ttl), ("failure_ttl", options.failure_ttl), ("ttl", options.ttl)):
+        if value is not None:
+            yield from (name, int(value))
+    if spec.meta is not None:
+        yield from ("meta", spec.meta)
+    if options.at_front and spec.status is not JobStatus.QUEUED:
+        yield from ("enqueue_at_front", 1)
+    if options.retry is not None:
+        yield from _retry_fields(options.retry)
+    if not options.redeliver:
+        yield from ("aio_redeliver", 0)
+    if options.offload is not None:
+        yield from ("aio_offload", options.offload)
+    if spec.results != "hash":
+        yield from ("aio_results", spec.results)
+
+
+def _retry_fields(retry: Retry) -> Iterable[Arg]:
+    yield from ("retries_left", retry.max, "retry_intervals", json.dumps([ceil(one) for one in retry.intervals]))
+    if retry.enqueue_at_front:
+        yield from ("enqueue_at_front_on_retry", 1)
+    extra = {
+        "max": retry.max,
+        "intervals": retry.intervals if any(one != int(one) for one in retry.intervals) else None,
+        "backoff": retry.backoff if retry.backoff != 1 else None,
+        "max_interval": retry.max_interval,
+        "jitter": retry.jitter or None,
+        "on": retry.on or None,
+    }
+    told = {name: value for name, value in extra.items() if value is not None}
+    if len(told) > 1:
+        yield from ("aio_retry", json.dumps(told, separators=(",", ":")))
+
+
+def settle_call(seat: Seat, claim: Claim, outcome: Outcome) -> tuple[Verb, dict[str, Arg], list[Arg]]:
+    """Return the verb that writes ``outcome``, its named arguments and the fields of its result entry."""
+    record = claim.record
+    named: dict[str, Arg] = {
+        "id": claim.job_id,
+        "execution": claim.execution_id,
+        "origin": claim.origin,
+        "worker": claim.worker,
+        "ended_at": to_iso(outcome.ended_at),
+        "ttl": _ttl(record, "failure_ttl", DEFAULT_FAILURE_TTL),
+    }
+    match outcome:
+        case Finished(value=value):
+            named |= {"ttl": _ttl(record, "result_ttl", seat.result_ttl), "result": value or b""}
+            is_streamed = not record.is_ours or record.fields.get("aio_results") == b"stream"
+            entry = _entry(claim, outcome, ENTRY_SUCCESSFUL, value=value) if is_streamed else []
+            return Verb.FINISH, named, entry
+        case Failed(is_exhausted=is_exhausted):
+            kind = ENTRY_RETRIES_EXCEEDED if is_exhausted else ENTRY_FAILED
+            return Verb.FAIL, named, _entry(claim, outcome, kind, text=outcome.exc_info)
+        case Stopped():
+            return Verb.STOP, named, _entry(claim, outcome, ENTRY_FAILED, text=outcome.exc_info)
+        case Retried():
+            named |= {
+                "delay": repr(outcome.delay),
+                "at_front": "1" if outcome.at_front else "0",
+                "retries_left": _or_blank(outcome.retries_left),
+                "number_of_retries": _or_blank(outcome.number_of_retries),
+            }
+            return Verb.RETRY, named, _entry(claim, outcome, ENTRY_RETRIED, text=outcome.exc_info)
+        case GivenBack():
+            return Verb.GIVE_BACK, named, _entry(claim, outcome, ENTRY_FAILED, text="stopped before it was given back")
+
+
+def _ttl(record: JobRecord, name: str, default: int) -> int:
+    value = record.number(name)
+    return default if value is None else value
+
+
+def _or_blank(value: int | None) -> Arg:
+    return "" if value is None else value
+
+
+def _entry(
+    claim: Claim, outcome: Outcome, kind: int, *, value: bytes | None = None, text: str | None = None
+) -> list[Arg]:
+    """Return the fields of a result entry as RQ writes them, and the number of the attempt."""
+    fields: list[Arg] = ["type", kind, "worker_name", claim.worker]
+    if text is not None:
+        fields += ["exc_string", pack_text(text)]
+    if value is not None:
+        fields += ["return_value", b64encode(value)]
+    return [
+        *fields,
+        *("execution_id", claim.execution_id, "execution_started_at", f"{claim.started_at:.6f}"),
+        *("execution_ended_at", f"{outcome.ended_at:.6f}", "aio_attempt", claim.attempt),
+    ]
+
+
+def abandoned_entry(now: float, text: str) -> list[Arg]:
+    """Return the fields of the entry for a job whose worker died."""
+    return ["type", ENTRY_FAILED, "worker_name", "", "exc_string", pack_text(text), "execution_ended_at", f"{now:.6f}"]
+
+
+def pack_text(text: str) -> bytes:
+    """Return a text as RQ writes it into an entry: base64 of zlib of UTF-8."""
+    return b64encode(zlib.compress(text.encode("utf-8", "backslashreplace")))
+
+
+def unpack_text(packed: bytes) -> str:
+    """Return the text of an entry, cut at ``MAX_TEXT`` bytes; what cannot be read is said in its place."""
+    try:
+        return zlib.decompressobj().decompress(b64decode(packed), MAX_TEXT).decode("utf-8", "replace")
+    except (ValueError, zlib.error):
+        return "(a traceback that cannot be read)"
+
+
+def record_of(job_id: str, flat: Sequence[bytes]) -> JobRecord:
+    """Return the record from a flat ``HGETALL`` reply."""
+    return JobRecord(job_id, fields_of(flat))
+
+
+def fields_of(flat: Sequence[bytes]) -> Mapping[str, bytes]:
+    """Return a flat list of names and values as a mapping."""
+    pairs = iter(flat)
+    return {name.decode("utf-8", "replace"): value for name, value in zip(pairs, pairs, strict=True)}
+
+
+def claim_of(seat: Seat, started_at: float, raw: Sequence[Any]) -> Claim:
+    """Return the claim from one job of the reply of ``claim.lua``."""
+    job_id, execution_id, origin, flat = raw
+    job = job_id.decode()
+    return Claim(job, execution_id.decode(), origin.decode(), seat.worker, started_at, record_of(job, flat))

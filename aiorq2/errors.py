@@ -1,0 +1,146 @@
+"""Every exception that aiorq2 raises on purpose.
+
+::
+
+    AiorqError
+    ├── NoSuchJobError              there is no job with this id
+    ├── InvalidJobOperation         the job is in a status that does not allow this
+    ├── DuplicateJobError           unique=True and the id is taken
+    ├── InvalidOption (ValueError)  an argument that cannot be meant
+    │   ├── TimeoutFormatError      … a duration
+    │   └── InvalidFunction         … a function that a worker could not find again
+    ├── FunctionNotAllowed          a worker may not run this function
+    ├── UnknownFunction             a worker cannot find this function
+    ├── SerializationError (TypeError)
+    ├── DeserializationError
+    ├── PayloadTooLarge (ValueError)
+    ├── BackendError
+    │   ├── BackendUnavailable      Redis could not be reached in time; safe to call again
+    │   ├── BackendFull             Redis is out of memory; nothing was enqueued
+    │   └── BackendRefused          wrong password, missing rights, too old: waiting does not help
+    ├── WorkerNameTaken             a living worker has this name
+    ├── JobFailed                   raised by ``await job.wait()``: the job failed, with its traceback as text
+    ├── JobCancelled                raised by ``await job.wait()``, and inside a job that is being stopped
+    ├── AbandonedJobError           the job's worker died once too often
+    ├── UncancellableJobError       the job did not end when it was told to
+    ├── ResultNotSerializable       the job returned something that the serializer cannot carry
+    └── ResultTooLarge              … or more of it than the limit allows
+
+    JobTimeoutException (Exception) raised inside a job at its timeout, as in RQ
+"""
+
+from __future__ import annotations
+
+
+class AiorqError(Exception):
+    """The root of the tree."""
+
+
+class NoSuchJobError(AiorqError):
+    """There is no job with this id (never was, expired, or was deleted)."""
+
+
+class InvalidJobOperation(AiorqError):
+    """The job is in a status that does not allow what was asked."""
+
+
+class DuplicateJobError(AiorqError):
+    """A job with this id exists and was not to be replaced."""
+
+
+class InvalidOption(AiorqError, ValueError):
+    """An argument that cannot be meant; nothing was sent."""
+
+
+class TimeoutFormatError(InvalidOption):
+    """A duration that cannot be read. The name is RQ's."""
+
+
+class InvalidFunction(InvalidOption):
+    """A function that a worker could not find again by its name."""
+
+
+class FunctionNotAllowed(AiorqError):
+    """The worker's allow-list does not cover this function."""
+
+
+class UnknownFunction(AiorqError):
+    """No function of this name can be imported."""
+
+
+class SerializationError(AiorqError, TypeError):
+    """A value that the serializer cannot carry."""
+
+
+class DeserializationError(AiorqError):
+    """A payload that the serializer cannot read."""
+
+
+class PayloadTooLarge(AiorqError, ValueError):
+    """A payload above the limit; nothing was sent."""
+
+
+class BackendError(AiorqError):
+    """Redis did not do what was asked."""
+
+
+class BackendUnavailable(BackendError):
+    """Redis could not be reached, or was not ready, in the time allowed. The call may be repeated safely."""
+
+
+class BackendFull(BackendError):
+    """Redis is out of memory and refused the write; nothing was enqueued."""
+
+
+class BackendRefused(BackendError):
+    """Redis refuses us: password, rights, version. Waiting does not help."""
+
+
+class WorkerNameTaken(AiorqError, ValueError):
+    """A living worker has this name."""
+
+
+class JobFailed(AiorqError):
+    """The job failed.
+
+    Attributes:
+        job_id: the job.
+        exc_info: the traceback of the last attempt, as text, or None where none was kept.
+    """
+
+    def __init__(self, job_id: str, exc_info: str | None = None) -> None:
+        last_line = exc_info.strip().splitlines()[-1] if exc_info and exc_info.strip() else "no traceback was kept"
+        super().__init__(f"job {job_id!r} failed: {last_line}")
+        self.job_id = job_id
+        self.exc_info = exc_info
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message}\n\nRemote traceback:\n{self.exc_info}" if self.exc_info else message
+
+    def __reduce__(self) -> tuple[type[JobFailed], tuple[str, str | None]]:
+        return (JobFailed, (self.job_id, self.exc_info))
+
+
+class JobCancelled(AiorqError):
+    """The job was cancelled or stopped."""
+
+
+class AbandonedJobError(AiorqError):
+    """The job's worker died and the job may not be run again. The name is RQ's."""
+
+
+class UncancellableJobError(AiorqError):
+    """The job did not end although it was told to; its slot is lost until it does."""
+
+
+class ResultNotSerializable(AiorqError):
+    """The job returned something that the serializer cannot carry."""
+
+
+class ResultTooLarge(AiorqError):
+    """The job returned more than the limit allows."""
+
+
+class JobTimeoutException(Exception):
+    """Raised inside a job when its time is over. The name and the base are RQ's."""
