@@ -1,3 +1,71 @@
-"""An asyncio job queue with RQ's API on RQ's Redis data."""
+"""aiorq2: RQ's job API, rebuilt for asyncio. Start with ``Queue`` and ``Worker``; ``connect`` says where jobs live."""
+
+from aiorq2.backends import connect
+from aiorq2.callables import register
+from aiorq2.errors import (
+    AbandonedJobError,
+    AiorqError,
+    BackendError,
+    BackendFull,
+    BackendRefused,
+    BackendUnavailable,
+    DeserializationError,
+    DuplicateJobError,
+    FunctionNotAllowed,
+    InvalidFunction,
+    InvalidJobOperation,
+    InvalidOption,
+    JobCancelled,
+    JobFailed,
+    JobTimeoutException,
+    NoSuchJobError,
+    PayloadTooLarge,
+    SerializationError,
+    TimeoutFormatError,
+    UnknownFunction,
+    WorkerNameTaken,
+)
+from aiorq2.job import Job, get_current_job
+from aiorq2.options import Retry
+from aiorq2.queue import Queue
+from aiorq2.results import Result
+from aiorq2.serializers import signed
+from aiorq2.states import JobStatus
+from aiorq2.worker import Worker
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AbandonedJobError",
+    "AiorqError",
+    "BackendError",
+    "BackendFull",
+    "BackendRefused",
+    "BackendUnavailable",
+    "DeserializationError",
+    "DuplicateJobError",
+    "FunctionNotAllowed",
+    "InvalidFunction",
+    "InvalidJobOperation",
+    "InvalidOption",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "JobStatus",
+    "JobTimeoutException",
+    "NoSuchJobError",
+    "PayloadTooLarge",
+    "Queue",
+    "Result",
+    "Retry",
+    "SerializationError",
+    "TimeoutFormatError",
+    "UnknownFunction",
+    "Worker",
+    "WorkerNameTaken",
+    "__version__",
+    "connect",
+    "get_current_job",
+    "register",
+    "signed",
+]

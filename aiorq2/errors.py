@@ -109,7 +109,11 @@ class JobFailed(AiorqError):
     """
 
     def __init__(self, job_id: str, exc_info: str | None = None) -> None:
-        last_line = exc_info.strip().splitlines()[-1] if exc_info and exc_info.strip() else "no traceback was kept"
+        last_line = (
+            exc_info.strip().splitlines()[-1]
+            if exc_info and exc_info.strip()
+            else "no traceback was kept"
+        )
         super().__init__(f"job {job_id!r} failed: {last_line}")
         self.job_id = job_id
         self.exc_info = exc_info

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from aiorq2.errors import InvalidOption
@@ -35,7 +36,9 @@ def checked_job_id(job_id: object) -> str:
     if not isinstance(job_id, str):
         raise InvalidOption(f"job_id must be a string, not {type(job_id).__name__}")
     if len(job_id) > MAX_ID or not _JOB_ID.fullmatch(job_id):
-        raise InvalidOption(f"job_id {job_id[:60]!r}: 1 to {MAX_ID} letters, digits, '_' and '-' are allowed")
+        raise InvalidOption(
+            f"job_id {job_id[:60]!r}: 1 to {MAX_ID} letters, digits, '_' and '-' are allowed"
+        )
     return job_id
 
 
@@ -48,14 +51,17 @@ def checked_name(name: object, what: str) -> str:
     if not isinstance(name, str):
         raise InvalidOption(f"the {what} name must be a string, not {type(name).__name__}")
     if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
-        raise InvalidOption(f"{what} name {name[:60]!r}: 1 to {MAX_NAME} printable characters, not blank at its ends")
+        raise InvalidOption(
+            f"{what} name {name[:60]!r}: 1 to {MAX_NAME} printable characters, not blank at its ends"
+        )
     if name.endswith((":intermediate", ":executions")):
-        raise InvalidOption(f"{what} name {name[:60]!r}: rq keeps names that end in ':intermediate' and ':executions' for itself")
+        raise InvalidOption(
+            f"{what} name {name[:60]!r}: rq keeps names that end in ':intermediate' and ':executions' for itself"
+        )
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Exception):
     """Repeat a job that raised. ``max`` and ``interval`` are RQ's; the rest is ours.
 
     Args:
@@ -68,38 +74,81 @@ class Retry:
         jitter: a share, 0 to 1, of the wait that is drawn at random.
         on: exception classes (or dotted names) to retry on; anything else fails at once. Default: every exception.
 
-    It can also be returned or raised by a job, as in RQ, to be run again at most ``max`` times.
+    A job can also return it (as in RQ) or raise it, to be run again at most ``max`` times.
 
     >>> Retry(3, interval=10, backoff=2, max_interval=60)
     """
 
-    max: int
-    interval: Any = 0
-    enqueue_at_front: bool = False
-    backoff: float = 1.0
-    max_interval: Duration | None = None
-    jitter: float = 0.0
-    on: Any = ()
-    intervals: tuple[int | float, ...] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.max, bool) or not isinstance(self.max, int) or self.max < 1:
-            raise InvalidOption(f"Retry(max={self.max!r}): a whole number of at least 1 is needed")
-        given = self.interval if isinstance(self.interval, list | tuple) else (self.interval,)
-        intervals = tuple(seconds(one, name="Retry(interval)", minimum=0) for one in given)
-        if not intervals:
-            raise InvalidOption("Retry(interval=[]): at least one interval is needed")
-        if self.backoff < 1 or not self.backoff < 1e6:
-            raise InvalidOption(f"Retry(backoff={self.backoff!r}): a factor of at least 1 is needed")
-        if self.backoff != 1 and len(intervals) > 1:
+    def __init__(
+        self,
+        max: int,
+        interval: Duration | Iterable[Duration] = 0,
+        enqueue_at_front: bool = False,
+        *,
+        backoff: float = 1.0,
+        max_interval: Duration | None = None,
+        jitter: float = 0.0,
+        on: type[BaseException] | str | Iterable[type[BaseException] | str] = (),
+    ) -> None:
+        super().__init__(f"Retry(max={max!r}, interval={interval!r})")
+        if isinstance(max, bool) or not isinstance(max, int) or max < 1:
+            raise InvalidOption(f"Retry(max={max!r}): a whole number of at least 1 is needed")
+        if not 1 <= backoff < 1e6:
+            raise InvalidOption(f"Retry(backoff={backoff!r}): a factor of at least 1 is needed")
+        if not 0 <= jitter <= 1:
+            raise InvalidOption(f"Retry(jitter={jitter!r}): a share between 0 and 1 is needed")
+        self.max = max
+        self.intervals = _intervals(interval)
+        if backoff != 1 and len(self.intervals) > 1:
             raise InvalidOption("Retry: give either a list of intervals or a backoff, not both")
-        if not 0 <= self.jitter <= 1:
-            raise InvalidOption(f"Retry(jitter={self.jitter!r}): a share between 0 and 1 is needed")
-        longest = None if self.max_interval is None else seconds(self.max_interval, name="Retry(max_interval)", minimum=0)
-        names = (self.on,) if isinstance(self.on, str | type) else tuple(self.on)
-        object.__setattr__(self, "intervals", intervals)
-        object.__setattr__(self, "max_interval", longest)
-        object.__setattr__(self, "on", tuple(_exception_name(one) for one in names))
+        self.enqueue_at_front = enqueue_at_front
+        self.backoff = backoff
+        self.max_interval = (
+            None if max_interval is None else seconds(max_interval, name="Retry(max_interval)")
+        )
+        self.jitter = jitter
+        self.on = tuple(
+            _exception_name(one) for one in ((on,) if isinstance(on, str | type) else on)
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (
+            _retry_again,
+            (
+                self.max,
+                self.intervals,
+                self.enqueue_at_front,
+                self.backoff,
+                self.max_interval,
+                self.jitter,
+                self.on,
+            ),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Retry) and other.__reduce__() == self.__reduce__()
+
+    def __hash__(self) -> int:
+        return hash((self.max, self.enqueue_at_front, self.backoff))
+
+
+def _retry_again(
+    max: int,
+    intervals: list[float],
+    front: bool,
+    backoff: float,
+    longest: float | None,
+    jitter: float,
+    on: list[str],
+) -> Retry:
+    return Retry(max, intervals, front, backoff=backoff, max_interval=longest, jitter=jitter, on=on)
+
+
+def _intervals(given: Duration | Iterable[Duration]) -> list[int | float]:
+    several = [given] if isinstance(given, int | float | str | timedelta) else list(given)
+    if not several:
+        raise InvalidOption("Retry(interval=[]): at least one interval is needed")
+    return [seconds(one, name="Retry(interval)") for one in several]
 
 
 def _exception_name(given: object) -> str:
@@ -107,7 +156,9 @@ def _exception_name(given: object) -> str:
         return given
     if isinstance(given, type) and issubclass(given, BaseException):
         return f"{given.__module__}.{given.__qualname__}"
-    raise InvalidOption(f"Retry(on=…): {given!r} is neither an exception class nor the dotted name of one")
+    raise InvalidOption(
+        f"Retry(on=…): {given!r} is neither an exception class nor the dotted name of one"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +205,9 @@ class EnqueueOptions:
         if meta is not None and not isinstance(meta, dict):
             raise InvalidOption(f"meta must be a dict, not {type(meta).__name__}")
         if offload not in (None, "thread", "process"):
-            raise InvalidOption(f"offload={offload!r}: 'thread' (default for plain functions) or 'process'")
+            raise InvalidOption(
+                f"offload={offload!r}: 'thread' (default for plain functions) or 'process'"
+            )
         if unique and job_id is None:
             raise InvalidOption("unique=True needs a job_id: it is the id that must not exist yet")
         return cls(
@@ -173,7 +226,9 @@ class EnqueueOptions:
         )
 
 
-def _duration(value: Duration | None, name: str, *, minimum: float, infinite: bool = False) -> int | float | None:
+def _duration(
+    value: Duration | None, name: str, *, minimum: float, infinite: bool = False
+) -> int | float | None:
     return None if value is None else seconds(value, name=name, minimum=minimum, infinite=infinite)
 
 
@@ -188,7 +243,9 @@ def _retry(retry: Retry | int | None) -> Retry | None:
     if isinstance(retry, int) and not isinstance(retry, bool):
         return Retry(retry)
     if hasattr(retry, "max") and hasattr(retry, "intervals"):  # rq.Retry, without importing rq
-        return Retry(retry.max, list(retry.intervals), bool(getattr(retry, "enqueue_at_front", False)))
+        return Retry(
+            retry.max, list(retry.intervals), bool(getattr(retry, "enqueue_at_front", False))
+        )
     raise InvalidOption(f"retry must be a Retry or a number of retries, not {type(retry).__name__}")
 
 
@@ -216,6 +273,8 @@ class JobSpec:
     """Absolute due time, seconds since the epoch; for ``scheduled``."""
     due_in: float | None = None
     """Due time from now on by Redis' clock, in seconds; for ``scheduled``."""
+    lane: str | None = None
+    """Another list than the origin's to wait in: that of a caller who runs the job himself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,5 +291,3 @@ def as_names(names: str | Iterable[str], what: str) -> tuple[str, ...]:
     """Return one or several names as a tuple without repetitions, each checked."""
     given = (names,) if isinstance(names, str) else tuple(names)
     return tuple(dict.fromkeys(checked_name(name, what) for name in given))
-
-

@@ -13,7 +13,7 @@ import io
 import json
 import pickle
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -34,8 +34,8 @@ PAYLOAD_LIMIT = 1024 * 1024
 """The most bytes that a call or a value may take, serialised and before compression, unless told otherwise."""
 READ_LIMIT = 16 * 1024 * 1024
 """The most bytes that are read back, after decompression."""
-MAX_DEPTH = 500
-"""The deepest nesting that ``json`` writes: it can still be read back with half of Python's stack in use."""
+MAX_DEPTH = 300
+"""The deepest nesting that ``json`` writes: Python's usual stack has room for it, wherever it is written or read."""
 
 
 class Serializer(Protocol):
@@ -88,9 +88,9 @@ class Json:
         try:
             plain = obj if _is_plain((obj,), MAX_DEPTH) else _tagged(obj, MAX_DEPTH)
             return _ENCODER.encode(plain).encode("ascii")
-        except ValueError:
+        except ValueError as error:
             _tagged(obj, MAX_DEPTH)  # an int too long to print: this finds out where
-            raise
+            raise _Refused(f"cannot be written: {error}") from error
         except RecursionError:
             raise _Refused("is nested too deeply") from None
 
@@ -125,13 +125,12 @@ _ENCODER = json.JSONEncoder(check_circular=False, separators=(",", ":"))
 _MARK = "$aio."
 _MARK_BYTES = b'"$aio.'
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_MAX_INT_BITS = 14_000  # a little under the 4300 digits that Python prints and reads
 
 
-def _is_plain(values: Iterable[Any], depth: int) -> bool:
+def _is_plain(values: Collection[Any], depth: int) -> bool:
     """Whether the C encoder writes these values as they are: no tag, no escape, no key turned into text."""
-    if _SCALARS.issuperset(map(type, values)):
-        return True
+    if len(values) > 16 and _SCALARS.issuperset(map(type, values)):
+        return True  # the loop below in C, which pays from some length on
     for value in values:
         kind = type(value)
         if kind in _SCALARS:
@@ -162,15 +161,13 @@ def _tagged(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, str | float | bool):
         return value
     if isinstance(value, int):
-        if value.bit_length() > _MAX_INT_BITS:
-            raise _Refused("is an integer of more than 4000 digits; send it as text")
-        return value
+        return _printable_int(value)
     if depth == 0:
         raise _Refused(f"is nested more than {MAX_DEPTH} levels deep, or contains itself")
     if isinstance(value, dict):
-        return _tagged_dict(value, depth - 1)
+        return _escaped(dict(_tagged_items(value.items(), depth - 1)))
     if isinstance(value, list | tuple):
-        return [_tagged_at(item, index, depth - 1) for index, item in enumerate(value)]
+        return [item for _, item in _tagged_items(enumerate(value), depth - 1)]
     for tag in _TAGS.values():
         if isinstance(value, tag.kind):
             return {_MARK + tag.name: _tagged(tag.encode(value), depth - 1)}
@@ -180,24 +177,37 @@ def _tagged(value: Any, depth: int) -> Any:
     )
 
 
-def _tagged_dict(value: dict[Any, Any], depth: int) -> dict[str, Any]:
-    for key in value:
-        if not isinstance(key, str):
-            raise _Refused(f"has a key of type {_kind(key)}: keys in JSON are text")
-    tagged = {key: _tagged_at(item, key, depth) for key, item in value.items()}
-    if len(tagged) == 1:
-        (key,) = tagged
-        if key.startswith(_MARK):
-            return {_MARK + key: tagged[key]}
+def _printable_int(value: int) -> int:
+    if value.bit_length() > 2000:  # Python's limit, in digits, can be set, but not below 640
+        try:
+            str(value)
+        except ValueError:
+            raise _Refused(
+                "is an integer with more digits than Python prints; send it as text"
+            ) from None
+    return value
+
+
+def _tagged_items(items: Iterable[tuple[Any, Any]], depth: int) -> list[tuple[Any, Any]]:
+    tagged = []
+    for key, item in items:
+        try:
+            tagged.append((key, _tagged(item, depth)))
+        except _Refused as refused:
+            refused.path = f"[{_cut(repr(key), 40)}]{refused.path}"
+            raise
     return tagged
 
 
-def _tagged_at(value: Any, key: object, depth: int) -> Any:
-    try:
-        return _tagged(value, depth)
-    except _Refused as refused:
-        refused.path = f"[{_cut(repr(key), 40)}]{refused.path}"
-        raise
+def _escaped(value: dict[Any, Any]) -> dict[str, Any]:
+    for key in value:
+        if not isinstance(key, str):
+            raise _Refused(f"has a key of type {_kind(key)}: keys in JSON are text")
+    if len(value) == 1:
+        ((key, item),) = value.items()
+        if key.startswith(_MARK):
+            return {_MARK + key: item}
+    return value
 
 
 class _Tag(NamedTuple):
@@ -435,13 +445,16 @@ def _imported(path: str) -> object:
         )
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InvalidOption(f"serializer {path!r}: {error}") from error
+    except Exception as error:
+        raise InvalidOption(f"serializer {path!r}: {_told(error)}") from error
 
 
 def _adapt(found: object, name: str) -> Serializer:
     if isinstance(found, type) and _needs_an_instance(found):
-        found = found()
+        try:
+            found = found()
+        except TypeError as error:
+            raise InvalidOption(f"serializer {name}: {error}; give an instance") from error
     dumps, loads = getattr(found, "dumps", None), getattr(found, "loads", None)
     if not callable(dumps) or not callable(loads):
         raise InvalidOption(f"serializer {name}: it has no dumps and loads")
@@ -510,7 +523,7 @@ def decode_call(
         raise DeserializationError(f"the payload names no function but a {_kind(func_name)}")
     if not isinstance(args, list | tuple) or not isinstance(kwargs, dict):
         raise DeserializationError(f"{_cut(func_name, 100)}: args or kwargs are of the wrong type")
-    if not _TEXT.issuperset(map(type, kwargs)):
+    if not all(isinstance(key, str) for key in kwargs):
         raise DeserializationError(f"{_cut(func_name, 100)}: a keyword argument has no name")
     return Call(func_name, instance, tuple(args), kwargs)
 
@@ -562,7 +575,7 @@ def recognise(data: bytes) -> str | None:
 def _bound(serializer: Serializer, purpose: str, context: str) -> Serializer:
     # A signed result must not pass for a call, nor one job's call for another's.
     bind = getattr(serializer, "bind", None)
-    return serializer if bind is None else bind(f"{purpose}/{context}")  # type: ignore[no-any-return]
+    return serializer if bind is None else bind(f"{purpose}/{context}")
 
 
 def _dumps(serializer: Serializer, value: Any) -> bytes:
@@ -571,8 +584,7 @@ def _dumps(serializer: Serializer, value: Any) -> bytes:
     except SerializationError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {_cut(str(error), 200)}"
-        raise _Refused(f"cannot be carried by {serializer.name}: {reason}") from error
+        raise _Refused(f"cannot be carried by {serializer.name}: {_told(error)}") from error
     if not isinstance(raw, bytes):
         raise _Refused(f"became a {_kind(raw)} in {serializer.name}, not bytes")
     return raw
@@ -581,15 +593,18 @@ def _dumps(serializer: Serializer, value: Any) -> bytes:
 def _loads(serializer: Serializer, data: bytes) -> Any:
     try:
         return serializer.loads(data)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # unpickling can import a module that exits
         found = recognise(data)
-        if found is not None and not serializer.name.startswith(found):
-            reason = f"it looks like {found}"
-        else:
-            reason = f"{type(error).__name__}: {_cut(str(error), 200)}"
+        foreign = found is not None and not serializer.name.startswith(found)
+        reason = str(error) if isinstance(error, DeserializationError) else _told(error)
         raise DeserializationError(
-            f"the payload cannot be read with serializer {serializer.name!r}: {reason}"
+            f"the payload cannot be read with serializer {serializer.name!r}"
+            f"{f', it looks like {found}' if foreign else ''}: {_cut(reason, 300)}"
         ) from error
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_cut(str(error), 200)}"
 
 
 def _blame(serializer: Serializer, call: Call, error: SerializationError) -> SerializationError:

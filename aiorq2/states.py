@@ -87,7 +87,9 @@ class Transition:
 
 _S = JobStatus
 TRANSITIONS: dict[Verb, Transition] = {
-    Verb.ADD: Transition((), (_S.QUEUED, _S.SCHEDULED, _S.DEFERRED), "or replaces a job that is not running"),
+    Verb.ADD: Transition(
+        (), (_S.QUEUED, _S.SCHEDULED, _S.DEFERRED), "or replaces a job that is not running"
+    ),
     Verb.PROMOTE: Transition((_S.SCHEDULED, _S.DEFERRED), (_S.QUEUED,), "when it is due"),
     Verb.CLAIM: Transition((_S.QUEUED,), (_S.STARTED,), "takes a lease for one worker"),
     Verb.EXTEND: Transition((_S.STARTED,), (_S.STARTED,), "the heartbeat: moves the lease on"),
@@ -95,16 +97,28 @@ TRANSITIONS: dict[Verb, Transition] = {
     Verb.FAIL: Transition((_S.STARTED,), (_S.FAILED,), "it raised, timed out or could not be run"),
     Verb.STOP: Transition((_S.STARTED,), (_S.STOPPED,), "it was cancelled while it ran"),
     Verb.RETRY: Transition(
-        (_S.STARTED,), (_S.SCHEDULED, _S.QUEUED, _S.STOPPED), "queued when the delay is 0; stopped when cancelled meanwhile"
+        (_S.STARTED,),
+        (_S.SCHEDULED, _S.QUEUED, _S.STOPPED),
+        "queued when the delay is 0; stopped when cancelled meanwhile",
     ),
     Verb.GIVE_BACK: Transition(
-        (_S.STARTED,), (_S.QUEUED, _S.STOPPED), "at the front, no attempt burnt; stopped when cancelled meanwhile"
+        (_S.STARTED,),
+        (_S.QUEUED, _S.STOPPED),
+        "at the front, no attempt burnt; stopped when cancelled meanwhile",
     ),
     Verb.REAP: Transition(
-        (_S.STARTED,), (_S.QUEUED, _S.SCHEDULED, _S.FAILED, _S.STOPPED), "only when the lease is over; queued at the front"
+        (_S.STARTED,),
+        (_S.QUEUED, _S.SCHEDULED, _S.FAILED, _S.STOPPED),
+        "only when the lease is over; queued at the front",
     ),
-    Verb.CANCEL: Transition((_S.QUEUED, _S.SCHEDULED, _S.DEFERRED), (_S.CANCELED,), "a started job's worker is told to stop it"),
-    Verb.REQUEUE: Transition((_S.FAILED, _S.STOPPED, _S.CANCELED, _S.FINISHED), (_S.QUEUED,), "by a person"),
+    Verb.CANCEL: Transition(
+        (_S.QUEUED, _S.SCHEDULED, _S.DEFERRED),
+        (_S.CANCELED,),
+        "a started job's worker is told to stop it",
+    ),
+    Verb.REQUEUE: Transition(
+        (_S.FAILED, _S.STOPPED, _S.CANCELED, _S.FINISHED), (_S.QUEUED,), "by a person"
+    ),
     Verb.DELETE: Transition(tuple(s for s in _S if s is not _S.STARTED), (), "all but started"),
 }
 

@@ -48,9 +48,14 @@ def connect(
     """
     prefix = key_prefix if key_prefix is not None else os.environ.get("RQ_KEY_PREFIX", "rq")
     if not PREFIX_PATTERN.fullmatch(prefix):
-        raise InvalidOption(f"key_prefix {prefix[:60]!r}: letters, digits and _ . : {{ }} - are allowed")
+        raise InvalidOption(
+            f"key_prefix {prefix[:60]!r}: letters, digits and _ . : {{ }} - are allowed"
+        )
     if source is None:
-        source = next((os.environ[name] for name in _VARIABLES if os.environ.get(name)), "redis://localhost:6379/0")
+        source = next(
+            (os.environ[name] for name in _VARIABLES if os.environ.get(name)),
+            "redis://localhost:6379/0",
+        )
     if isinstance(source, str) and source.startswith("memory://"):
         from aiorq2.backends.memory import memory_backend
 
@@ -66,8 +71,17 @@ def connect(
     try:
         connection()
     except TypeError as error:
-        raise InvalidOption(f"the Redis URL has an option that redis-py does not take: {error}") from None
-    return RedisBackend(connection, location=_location(kwargs), key_prefix=prefix, retry_for=retry_for, timeout=timeout)
+        raise InvalidOption(
+            f"the Redis URL has an option that redis-py does not take: {error}"
+        ) from None
+    return RedisBackend(
+        connection,
+        location=_location(kwargs),
+        key_prefix=prefix,
+        retry_for=retry_for,
+        timeout=timeout,
+        url=source if isinstance(source, str) else None,
+    )
 
 
 _VARIABLES = ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL")
@@ -76,13 +90,17 @@ _VARIABLES = ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL")
 def _pool_of(source: Any) -> ConnectionPool:
     if isinstance(source, str):
         if not source.startswith(_SCHEMES):
-            raise InvalidOption(f"a backend URL begins with one of {', '.join(_SCHEMES)}, not {urlsplit(source).scheme!r}")
+            raise InvalidOption(
+                f"a backend URL begins with one of {', '.join(_SCHEMES)}, not {urlsplit(source).scheme!r}"
+            )
         try:
             pool: ConnectionPool = ConnectionPool.from_url(source)
         except ValueError as error:
             raise InvalidOption(f"the Redis URL cannot be read: {error}") from None
         if "decode_responses" in pool.connection_kwargs:
-            raise InvalidOption("decode_responses in the Redis URL: leave it out, aiorq2 decodes by itself")
+            raise InvalidOption(
+                "decode_responses in the Redis URL: leave it out, aiorq2 decodes by itself"
+            )
         return pool
     found = getattr(source, "connection_pool", None)
     if not isinstance(found, ConnectionPool):

@@ -1,14 +1,13 @@
-"""What a backend can do, in the order a job lives it, and the values that come out of it."""
+"""The values that travel between a backend and the rest: frozen, printable, without a connection in them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
-from aiorq2.options import DEFAULT_RESULT_TTL, JobSpec
-from aiorq2.outcome import Outcome
+from aiorq2.errors import DeserializationError
+from aiorq2.options import DEFAULT_RESULT_TTL
 from aiorq2.states import JobStatus, Reply
 from aiorq2.timing import from_iso
 
@@ -40,8 +39,8 @@ class JobRecord:
     def time(self, name: str) -> datetime | None:
         """Return a field as an aware UTC datetime, None where it is missing or is none."""
         try:
-            return from_iso(self.fields.get(name, b""))
-        except ValueError:
+            return from_iso(self.fields.get(name))
+        except DeserializationError:
             return None
 
     @property
@@ -97,6 +96,8 @@ class ClaimRequest:
 
     count: int
     queues: tuple[str, ...]
+    share: int = 0
+    """How many jobs one queue may give at the most; 0 for as many as there are."""
     promote: int = 100
     watch_s: float = 3.0
 
@@ -106,6 +107,8 @@ class Claimed:
     """What came of it. ``refused`` are the settled runs that had lost their lease, with the reply."""
 
     claims: tuple[Claim, ...] = ()
+    has_more: bool = False
+    """Whether jobs were left waiting."""
     next_due_in: float | None = None
     is_watching: bool = False
     is_suspended: bool = False
@@ -135,11 +138,12 @@ class Extended:
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """The jobs that a pass over dead leases requeued and failed, and whether it hit its limit."""
+    """The jobs that a pass over dead leases requeued and failed, and in how many seconds the next lease ends (None: there is none;
+    not above 0: the pass hit its limit)."""
 
     requeued: tuple[str, ...]
     failed: tuple[str, ...]
-    has_more: bool
+    next_in: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,37 +161,3 @@ class Ended:
     job_id: str
     status: str
     value: bytes
-
-
-class Backend(Protocol):
-    """The verbs of ``states.py`` on one Redis and key prefix. Safe to use from any event loop; connections are kept per loop.
-
-    Every coroutine raises ``BackendUnavailable`` when Redis could not be reached in ``retry_for`` seconds (default: the
-    backend's), ``BackendFull`` when it has no memory left, ``BackendRefused`` when waiting does not help. All may be repeated.
-    """
-
-    key_prefix: str
-    location: str
-    """Host and port, or path, or memory name; never a password."""
-
-    async def add(self, specs: Sequence[JobSpec], *, replace: bool = True) -> None: ...
-    async def promote(self, queue: str, *, limit: int = 100) -> tuple[int, float | None]: ...
-    async def claim(self, seat: Seat, request: ClaimRequest) -> Claimed: ...
-    async def settle(
-        self, seat: Seat, ended: Sequence[tuple[Claim, Outcome]], request: ClaimRequest | None = None
-    ) -> Claimed: ...
-    async def extend(self, seat: Seat, claims: Sequence[Claim], tally: Tally) -> Extended: ...
-    async def reap(self, queue: str, *, max_deaths: int, limit: int = 100) -> Reaped: ...
-    async def cancel(self, job_id: str) -> str | None: ...
-    async def requeue(self, job_id: str, *, at_front: bool = False) -> None: ...
-    async def delete(self, job_id: str) -> None: ...
-
-    async def wait(self, seat: Seat, queues: Sequence[str], timeout: float) -> bool: ...
-    async def ring(self, seat: Seat) -> None: ...
-    async def register(self, seat: Seat, queues: Sequence[str], fields: Mapping[str, str | int]) -> None: ...
-    async def unregister(self, seat: Seat, queues: Sequence[str]) -> None: ...
-    async def subscribe(self, channel: str, receive: Callable[[bytes], None]) -> Callable[[], None]: ...
-    async def ended(self, job_id: str, timeout: float | None) -> tuple[Observed, Ended | None]: ...
-    async def close(self) -> None: ...
-
-

@@ -34,7 +34,9 @@ class Coalescer:
 
     async def call_many(self, commands: Sequence[Command]) -> list[Any]:
         """Send several commands, in order; error replies are returned, not raised."""
-        return await asyncio.gather(*[self._enqueue(command) for command in commands], return_exceptions=True)
+        return await asyncio.gather(
+            *[self._enqueue(command) for command in commands], return_exceptions=True
+        )
 
     def _enqueue(self, command: Command) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
@@ -48,7 +50,9 @@ class Coalescer:
         batch: list[tuple[Command, asyncio.Future[Any]]] = []
         try:
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_COMMANDS))]
+                batch = [
+                    self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_COMMANDS))
+                ]
                 batch = [one for one in batch if not one[1].cancelled()]
                 if batch:
                     _resolve(batch, await self._replies([command for command, _ in batch]))

@@ -56,7 +56,9 @@ class Exchange:
             attempt += 1
             pause = backoff(attempt, base=0.02, cap=1.0)
             if deadline is not None and asyncio.get_running_loop().time() + pause > deadline:
-                raise BackendUnavailable(f"Redis at {self._location} {_plain(error)}; the call can be repeated") from error
+                raise BackendUnavailable(
+                    f"Redis at {self._location} {_plain(error)}; the call can be repeated"
+                ) from error
             if attempt == 3:
                 log.warning("Redis at %s %s; trying again", self._location, _plain(error))
             await asyncio.sleep(pause)
@@ -92,7 +94,9 @@ class Exchange:
 
     async def _load(self, line: Line, shas: set[str]) -> BaseException | None:
         """Send the text of scripts that Redis does not have (a new server, a flush)."""
-        texts = [script.text for script in map(scripts.load, scripts.all_names()) if script.sha in shas]
+        texts = [
+            script.text for script in map(scripts.load, scripts.all_names()) if script.sha in shas
+        ]
         try:
             for answer in await line.run([["SCRIPT", "LOAD", text] for text in texts]):
                 if isinstance(answer, BaseException):
@@ -101,7 +105,7 @@ class Exchange:
                     raise self.final(answer)
         except Exception as error:
             if not is_transient(error):
-                raise
+                raise self.final(error) from error
             return error
         return None
 
@@ -110,11 +114,15 @@ class Exchange:
         if isinstance(error, BackendError | asyncio.CancelledError):
             return error
         if is_out_of_memory(error):
-            return BackendFull(f"Redis at {self._location} is out of memory (maxmemory); nothing was enqueued")
+            return BackendFull(
+                f"Redis at {self._location} is out of memory (maxmemory); nothing was enqueued"
+            )
         if is_refusal(error):
             return BackendRefused(f"Redis at {self._location} refuses: {error}")
         if is_transient(error):
-            return BackendUnavailable(f"Redis at {self._location} {_plain(error)}; the call can be repeated")
+            return BackendUnavailable(
+                f"Redis at {self._location} {_plain(error)}; the call can be repeated"
+            )
         if isinstance(error, ResponseError):
             message = str(error)
             for name in scripts.all_names():

@@ -140,5 +140,7 @@ def lua_function(name: str) -> str:
     parameters = list(inspect.signature(method).parameters)[1:]
     text: str = method(Keys("\0P\0"), *(f"\0{parameter}\0" for parameter in parameters))
     parts = [part for part in text.split("\0") if part]
-    code = ["KEYS[1]" if part == "P" else part if part in parameters else f"'{part}'" for part in parts]
+    code = [
+        "KEYS[1]" if part == "P" else part if part in parameters else f"'{part}'" for part in parts
+    ]
     return f"local function K_{name}({', '.join(parameters)}) return {' .. '.join(code)} end"

@@ -35,7 +35,14 @@ _TRANSIENT = (
 )
 """Beginnings of the error replies that pass by themselves (design D4)."""
 
-_REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "unknown command", "DENIED")
+_REFUSED = (
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+    "invalid username-password",
+    "unknown command",
+    "DENIED",
+)
 """Beginnings of the error replies that waiting does not mend."""
 
 
@@ -44,11 +51,20 @@ def is_transient(error: BaseException) -> bool:
     if is_refusal(error):
         return False
     if isinstance(error, ResponseError):
-        return str(error).removeprefix("ERR ").startswith(_TRANSIENT) or type(error).__name__ in _TRANSIENT_TYPES
+        return (
+            str(error).removeprefix("ERR ").startswith(_TRANSIENT)
+            or type(error).__name__ in _TRANSIENT_TYPES
+        )
     return isinstance(error, RedisError | OSError | asyncio.TimeoutError | EOFError)
 
 
-_TRANSIENT_TYPES = {"ReadOnlyError", "ClusterDownError", "MasterDownError", "TryAgainError", "BusyLoadingError"}
+_TRANSIENT_TYPES = {
+    "ReadOnlyError",
+    "ClusterDownError",
+    "MasterDownError",
+    "TryAgainError",
+    "BusyLoadingError",
+}
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -91,7 +107,9 @@ class Line:
             async with asyncio.timeout(self._timeout + patience):
                 if not connection.is_connected:
                     await connection.connect()
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                await connection.send_packed_command(
+                    connection.pack_commands(commands), check_health=False
+                )
                 return [await self._reply() for _ in commands]
         except BaseException:
             await self.drop()

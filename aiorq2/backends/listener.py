@@ -41,7 +41,10 @@ class Listener:
         confirmed = self._confirmed[name] = asyncio.Event()
         if not self._tasks:
             loop = asyncio.get_running_loop()
-            self._tasks = [loop.create_task(work(), context=contextvars.Context()) for work in (self._listen, self._watch)]
+            self._tasks = [
+                loop.create_task(work(), context=contextvars.Context())
+                for work in (self._listen, self._watch)
+            ]
         else:
             await self._say("SUBSCRIBE", name)
         try:
@@ -71,7 +74,9 @@ class Listener:
         if connection is None or not connection.is_connected:
             return
         try:
-            await connection.send_packed_command(connection.pack_commands([command]), check_health=False)
+            await connection.send_packed_command(
+                connection.pack_commands([command]), check_health=False
+            )
         except (RedisError, OSError):
             await connection.disconnect(nowait=True)
 
@@ -84,7 +89,9 @@ class Listener:
                 await self._read()
             except (RedisError, OSError, TimeoutError, EOFError) as error:
                 failures += 1
-                log.debug("the pub/sub connection was lost (%s); opening it again", type(error).__name__)
+                log.debug(
+                    "the pub/sub connection was lost (%s); opening it again", type(error).__name__
+                )
             finally:
                 if self._connection is not None:
                     await self._connection.disconnect(nowait=True)
@@ -94,10 +101,13 @@ class Listener:
         connection = self._connect()
         async with asyncio.timeout(self._timeout):
             await connection.connect()
+            self._connection = connection  # before the names are read, so that a subscription meanwhile is sent, too
             names = list(self._channels)
-            await connection.send_packed_command(connection.pack_commands([["SUBSCRIBE", *names]]), check_health=False)
+            if names:
+                await connection.send_packed_command(
+                    connection.pack_commands([["SUBSCRIBE", *names]]), check_health=False
+                )
         self._heard_at = asyncio.get_running_loop().time()
-        self._connection = connection
 
     async def _read(self) -> None:
         assert self._connection is not None

@@ -19,17 +19,21 @@ def memory_backend(url: str, *, key_prefix: str) -> RedisBackend:
         InvalidOption: fakeredis is not installed.
     """
     try:
-        import lupa  # noqa: F401
+        import lupa  # type: ignore[import-untyped]  # noqa: F401
         from fakeredis.aioredis import FakeAsyncRedisConnection
     except ImportError:
-        raise InvalidOption("memory:// needs fakeredis with Lua: pip install 'aiorq2[memory]'") from None
+        raise InvalidOption(
+            "memory:// needs fakeredis with Lua: pip install 'aiorq2[memory]'"
+        ) from None
     name = url.removeprefix("memory://").strip("/")
     server = _server(name)
 
     def connection() -> FakeAsyncRedisConnection:
         return FakeAsyncRedisConnection(server=server, protocol=2)
 
-    return RedisBackend(connection, location=f"memory://{name}", key_prefix=key_prefix, timeout=60.0)
+    return RedisBackend(
+        connection, location=f"memory://{name}", key_prefix=key_prefix, timeout=60.0
+    )
 
 
 @cache

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -83,6 +83,7 @@ class RedisBackend:
         key_prefix: what every key begins with.
         retry_for: seconds for which a call is repeated while Redis is away; None for ever.
         timeout: seconds after which a silent Redis counts as away.
+        url: what another process can connect with, where there is such a thing; it may hold a password and is not shown.
     """
 
     def __init__(
@@ -93,14 +94,18 @@ class RedisBackend:
         key_prefix: str = "rq",
         retry_for: float | None = 5.0,
         timeout: float = 5.0,
+        url: str | None = None,
     ) -> None:
         self.connection = connection
+        self.url = url
         self.location = location
         self.key_prefix = key_prefix
         self.exchange = Exchange(location, retry_for)
         self.timeout = timeout
         self.keys = Keys(key_prefix)
-        self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = weakref.WeakKeyDictionary()
+        self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.location} {self.key_prefix}>"
@@ -117,7 +122,12 @@ class RedisBackend:
     def patient(self) -> RedisBackend:
         """Return a backend on the same server that waits for Redis for ever: a worker's."""
         return type(self)(
-            self.connection, location=self.location, key_prefix=self.key_prefix, retry_for=None, timeout=self.timeout
+            self.connection,
+            location=self.location,
+            key_prefix=self.key_prefix,
+            retry_for=None,
+            timeout=self.timeout,
+            url=self.url,
         )
 
     async def close(self) -> None:
@@ -157,7 +167,10 @@ class RedisBackend:
         return await self.settle(seat, (), request)
 
     async def settle(
-        self, seat: Seat, ended: Sequence[tuple[Claim, Outcome]], request: ClaimRequest | None = None
+        self,
+        seat: Seat,
+        ended: Sequence[tuple[Claim, Outcome]],
+        request: ClaimRequest | None = None,
     ) -> Claimed:
         """End runs and, in the same pipeline, start up to ``request.count`` more.
 
@@ -178,6 +191,7 @@ class RedisBackend:
                 "instance": seat.instance,
                 "execution": token,
                 "count": request.count,
+                "share": request.share or request.count,
                 "lease": repr(seat.lease),
                 "now_iso": to_iso(started_at),
                 "promote": request.promote,
@@ -207,13 +221,21 @@ class RedisBackend:
             "working_time": f"{tally.working_time_s:.6f}",
         }
         commands = [
-            self._command("extend", named, [part for one in batch for part in (one.job_id, one.execution_id, one.origin)])
+            self._command(
+                "extend",
+                named,
+                [part for one in batch for part in (one.job_id, one.execution_id, one.origin)],
+            )
             for batch in _batches(claims)
         ]
-        replies = await self.exchange.send(self.home.line(f"extend:{seat.worker}"), commands, retry_for=0)
+        replies = await self.exchange.send(
+            self.home.line(f"extend:{seat.worker}"), commands, retry_for=0
+        )
         for reply in replies:
             raise_for(Verb.EXTEND, seat.worker, reply)
-        standing = dict(member.decode().split(":", 1)[::-1] for member in replies[-1][4])
+        standing = {
+            execution_id: job_id for job_id, execution_id in map(wire.run_of, replies[-1][4])
+        }
         return Extended(
             lost=frozenset(one.decode() for reply in replies for one in reply[2]),
             stopping=frozenset(one.decode() for reply in replies for one in reply[3]),
@@ -234,7 +256,12 @@ class RedisBackend:
             now_iso=to_iso(now),
             ttl=DEFAULT_FAILURE_TTL,
         )
-        return Reaped(tuple(one.decode() for one in reply[2]), tuple(one.decode() for one in reply[3]), bool(reply[1]))
+        next_in = float(reply[1]) if reply[1] else None
+        return Reaped(
+            tuple(one.decode("utf-8", "replace") for one in reply[2]),
+            tuple(one.decode("utf-8", "replace") for one in reply[3]),
+            next_in,
+        )
 
     async def cancel(self, job_id: str) -> str | None:
         """Cancel a job; if it runs, have its worker stop it and return the worker's name.
@@ -246,7 +273,11 @@ class RedisBackend:
         Redis: 1 call.
         """
         reply = await self._call(
-            "cancel", id=job_id, token=uuid4().hex, now_iso=to_iso(time.time()), ttl=DEFAULT_FAILURE_TTL
+            "cancel",
+            id=job_id,
+            token=uuid4().hex,
+            now_iso=to_iso(time.time()),
+            ttl=DEFAULT_FAILURE_TTL,
         )
         raise_for(Verb.CANCEL, job_id, reply)
         return reply[1].decode() if reply[0] == b"STOPPING" else None
@@ -259,7 +290,11 @@ class RedisBackend:
             InvalidJobOperation: it has not ended.
         """
         reply = await self._call(
-            "requeue", id=job_id, token=uuid4().hex, now_iso=to_iso(time.time()), at_front=int(at_front)
+            "requeue",
+            id=job_id,
+            token=uuid4().hex,
+            now_iso=to_iso(time.time()),
+            at_front=int(at_front),
         )
         raise_for(Verb.REQUEUE, job_id, reply)
 
@@ -275,7 +310,12 @@ class RedisBackend:
     # -- workers ---------------------------------------------------------------------------------------------------------
 
     async def register(
-        self, seat: Seat, queues: Sequence[str], fields: Mapping[str, str | int], *, replaces: str = ""
+        self,
+        seat: Seat,
+        queues: Sequence[str],
+        fields: Mapping[str, str | int],
+        *,
+        replaces: str = "",
     ) -> Mapping[str, bytes] | None:
         """Announce a worker. Returns None, or what is known of the living worker that has the name. Redis: 1 call."""
         flat = [part for pair in fields.items() for part in pair]
@@ -292,7 +332,13 @@ class RedisBackend:
 
     async def unregister(self, seat: Seat, queues: Sequence[str]) -> None:
         """Take a worker off the list. Redis: 1 call."""
-        await self._call("unregister", queues, worker=seat.worker, instance=seat.instance, now_iso=to_iso(time.time()))
+        await self._call(
+            "unregister",
+            queues,
+            worker=seat.worker,
+            instance=seat.instance,
+            now_iso=to_iso(time.time()),
+        )
 
     async def wait(self, seat: Seat, queues: Sequence[str], timeout: float) -> bool:
         """Sleep until one of the queues has something to claim, ``ring`` is called, or ``timeout`` seconds are over.
@@ -301,10 +347,17 @@ class RedisBackend:
         """
         wakes = [self.keys.wake(queue) for queue in queues]
         command = ["BZPOPMIN", *wakes, self.keys.doorbell(seat.worker), f"{max(timeout, 0.01):.3f}"]
-        reply = await self.home.line(f"wait:{seat.worker}").run([command], patience=timeout + READ_MARGIN_S)
-        if isinstance(reply[0], BaseException):
-            raise self.exchange.final(reply[0])
-        return reply[0] is not None
+        try:
+            reply = (
+                await self.home.line(f"wait:{seat.worker}").run(
+                    [command], patience=timeout + READ_MARGIN_S
+                )
+            )[0]
+        except Exception as error:
+            raise self.exchange.final(error) from error
+        if isinstance(reply, BaseException):
+            raise self.exchange.final(reply)
+        return reply is not None
 
     async def ring(self, seat: Seat) -> None:
         """End the ``wait`` of a worker. Redis: 1 call."""
@@ -348,11 +401,15 @@ class RedisBackend:
                 raise reply
         return replies
 
-    async def call(self, script: str, rest: Sequence[scripts.Arg] = (), **named: scripts.Arg) -> Any:
+    async def call(
+        self, script: str, rest: Sequence[scripts.Arg] = (), **named: scripts.Arg
+    ) -> Any:
         """Run one script by name. For the parts of the package that have scripts of their own."""
         return await self._call(script, rest, **named)
 
-    def _command(self, name: str, named: Mapping[str, scripts.Arg], rest: Sequence[scripts.Arg] = ()) -> Command:
+    def _command(
+        self, name: str, named: Mapping[str, scripts.Arg], rest: Sequence[scripts.Arg] = ()
+    ) -> Command:
         script = scripts.load(name)
         return ["EVALSHA", script.sha, 1, self.key_prefix, *script.arguments(named, rest)]
 
@@ -372,32 +429,48 @@ class RedisBackend:
         if reply[0] == b"SUSPENDED":
             return Claimed(is_suspended=True, refused=refused)
         return Claimed(
-            claims=tuple(wire.claim_of(seat, started_at, raw) for raw in reply[3:]),
-            next_due_in=float(reply[1]) if reply[1] else None,
-            is_watching=bool(reply[2]),
+            claims=tuple(_readable(seat, started_at, reply[4:])),
+            has_more=bool(reply[1]),
+            next_due_in=float(reply[2]) if reply[2] else None,
+            is_watching=bool(reply[3]),
             refused=refused,
         )
 
     async def _give_back_unseen(self, seat: Seat, line: Line, token: str) -> None:
         """Give back what a claim has started whose reply never came."""
-        members = (await self.exchange.send(line, [["SMEMBERS", self.keys.worker_executions(seat.worker)]]))[0]
-        unseen = [member.decode().split(":", 1) for member in members if member.decode().split(":", 1)[1].startswith(token)]
-        await self.give_back(seat, [(job_id, execution_id) for job_id, execution_id in unseen])
+        members = (
+            await self.exchange.send(line, [["SMEMBERS", self.keys.worker_executions(seat.worker)]])
+        )[0]
+        runs = [wire.run_of(member) for member in members]
+        unseen = [run for run in runs if run[1].startswith(token)]
+        # The last one first: each goes to the front.
+        await self.give_back(seat, sorted(unseen, key=lambda run: run[1], reverse=True))
 
     async def give_back(self, seat: Seat, runs: Sequence[tuple[str, str]]) -> None:
         """Give back runs of which only the job and the execution are known. Redis: 2 pipelines."""
         line = self.home.line(f"settle:{seat.worker}")
-        records = await self.exchange.send(line, [["HGETALL", self.keys.job(job_id)] for job_id, _ in runs])
+        records = await self.exchange.send(
+            line, [["HGETALL", self.keys.job(job_id)] for job_id, _ in runs]
+        )
         now = time.time()
         ended = []
         for (job_id, execution_id), flat in zip(runs, records, strict=True):
             if flat and not isinstance(flat, BaseException):
                 record = wire.record_of(job_id, flat)
-                ended.append((Claim(job_id, execution_id, record.origin, seat.worker, now, record), GivenBack(now)))
-        await self.exchange.send(line, [self._settle_command(seat, claim, outcome) for claim, outcome in ended])
+                ended.append(
+                    (
+                        Claim(job_id, execution_id, record.origin, seat.worker, now, record),
+                        GivenBack(now),
+                    )
+                )
+        await self.exchange.send(
+            line, [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
+        )
 
 
-def _refused(ended: Sequence[tuple[Claim, Outcome]], replies: Sequence[Any]) -> tuple[tuple[Claim, Reply], ...]:
+def _refused(
+    ended: Sequence[tuple[Claim, Outcome]], replies: Sequence[Any]
+) -> tuple[tuple[Claim, Reply], ...]:
     refused = []
     for (claim, _), reply in zip(ended, replies, strict=True):
         if isinstance(reply, BaseException):
@@ -405,6 +478,15 @@ def _refused(ended: Sequence[tuple[Claim, Outcome]], replies: Sequence[Any]) -> 
         elif reply[0] != b"OK":
             refused.append((claim, Reply(reply[0].decode())))
     return tuple(refused)
+
+
+def _readable(seat: Seat, started_at: float, jobs: Sequence[Any]) -> Iterator[Claim]:
+    """Yield the claims whose names are text; the others no client has enqueued, and they fail when their lease has ended often enough."""
+    for raw in jobs:
+        try:
+            yield wire.claim_of(seat, started_at, raw)
+        except UnicodeDecodeError:
+            log.error("job %r cannot be run: its id or its queue is not text", raw[0])
 
 
 def _batches(claims: Sequence[Claim]) -> list[Sequence[Claim]]:

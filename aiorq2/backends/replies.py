@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiorq2.errors import AiorqError, BackendError, DuplicateJobError, InvalidJobOperation, NoSuchJobError, WorkerNameTaken
+from aiorq2.errors import (
+    AiorqError,
+    BackendError,
+    DuplicateJobError,
+    InvalidJobOperation,
+    NoSuchJobError,
+    WorkerNameTaken,
+)
 from aiorq2.states import Reply, Verb
 
 _FINE = {Reply.OK, Reply.STOPPING, Reply.SUSPENDED}
@@ -24,11 +31,15 @@ def _error(word: Reply, verb: str, name: str, status: str) -> AiorqError:
         case Reply.GONE:
             return NoSuchJobError(f"job {name!r}: cannot {verb}, there is no such job")
         case Reply.DUPLICATE:
-            return DuplicateJobError(f"job {name!r}: cannot {verb}, a job with this id exists ({status or 'no status'})")
+            return DuplicateJobError(
+                f"job {name!r}: cannot {verb}, a job with this id exists ({status or 'no status'})"
+            )
         case Reply.WRONG_STATUS:
             return InvalidJobOperation(f"job {name!r}: cannot {verb} from {status!r}")
         case Reply.WRONG_TYPE:
-            return BackendError(f"job {name!r}: cannot {verb}, something that is not a job lies under its key")
+            return BackendError(
+                f"job {name!r}: cannot {verb}, something that is not a job lies under its key"
+            )
         case Reply.NAME_TAKEN:
             return WorkerNameTaken(f"worker {name!r}: another living worker has this name")
         case _:

@@ -80,7 +80,9 @@ def all_names() -> list[str]:
     return sorted(path.name[:-4] for path in _ROOT.iterdir() if path.name.endswith(".lua"))
 
 
-def _flatten(name: str, seen: set[str] | None = None) -> tuple[list[str], list[str], dict[str, str]]:
+def _flatten(
+    name: str, seen: set[str] | None = None
+) -> tuple[list[str], list[str], dict[str, str]]:
     """Return the code lines of a script after those of its includes, the place of each, and the script's headers."""
     seen = set() if seen is None else seen
     lines: list[str] = []

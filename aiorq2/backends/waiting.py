@@ -24,7 +24,9 @@ class Waiting:
         inbox: the channel at which this process is told.
     """
 
-    def __init__(self, listener: Listener, observe: Callable[[str, str], Awaitable[Observed]], inbox: str) -> None:
+    def __init__(
+        self, listener: Listener, observe: Callable[[str, str], Awaitable[Observed]], inbox: str
+    ) -> None:
         self._listener = listener
         self._observe = observe
         self._inbox = inbox
@@ -69,7 +71,9 @@ class Waiting:
             self._is_open = True
             await self._listener.subscribe(self._inbox, self._receive)
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.get_running_loop().create_task(self._look(), context=contextvars.Context())
+            self._looking = asyncio.get_running_loop().create_task(
+                self._look(), context=contextvars.Context()
+            )
 
     def _receive(self, message: bytes | None) -> None:
         if message is None:

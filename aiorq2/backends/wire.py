@@ -14,7 +14,7 @@ from aiorq2.backends.scripts import Arg
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec, Retry
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.states import JobStatus, Verb
-from aiorq2.timing import to_iso
+from aiorq2.timing import MAX_SECONDS, to_iso
 
 ENTRY_SUCCESSFUL, ENTRY_FAILED, ENTRY_RETRIED, ENTRY_RETRIES_EXCEEDED = 1, 2, 4, 5
 """RQ's ``Result.Type``."""
@@ -29,6 +29,7 @@ def spec_arguments(spec: JobSpec, replace: bool) -> tuple[dict[str, Arg], list[A
     named: dict[str, Arg] = {
         "id": spec.id,
         "queue": spec.origin,
+        "lane": spec.lane or spec.origin,
         "token": spec.token,
         "mode": "replace" if replace and not options.unique else "unique",
         "to": spec.status.value,
@@ -40,13 +41,34 @@ def spec_arguments(spec: JobSpec, replace: bool) -> tuple[dict[str, Arg], list[A
     return named, list(_spec_fields(spec))
 
 
+def record_of_spec(spec: JobSpec) -> JobRecord:
+    """Return the record that a reader would find of a job that was just added."""
+    pairs = iter(["status", spec.status.value, "aio_token", spec.token, *_spec_fields(spec)])
+    fields = {
+        str(name): value if isinstance(value, bytes) else str(value).encode()
+        for name, value in zip(pairs, pairs, strict=True)
+    }
+    return JobRecord(spec.id, fields)
+
+
 def _spec_fields(spec: JobSpec) -> Iterable[Arg]:
     options = spec.options
     yield from ("created_at", spec.created_at, "data", spec.data, "origin", spec.origin)
-    yield from ("description", spec.description, "enqueued_at", spec.created_at, "timeout", ceil(spec.timeout))
+    yield from (
+        "description",
+        spec.description,
+        "enqueued_at",
+        spec.created_at,
+        "timeout",
+        ceil(spec.timeout),
+    )
     if spec.timeout != int(spec.timeout):
         yield from ("aio_timeout", repr(spec.timeout))
-    for name, value in (("result_ttl", options.result_ttl), ("failure_ttl", options.failure_ttl), ("ttl", options.ttl)):
+    for name, value in (
+        ("result_ttl", options.result_ttl),
+        ("failure_ttl", options.failure_ttl),
+        ("ttl", options.ttl),
+    ):
         if value is not None:
             yield from (name, int(value))
     if spec.meta is not None:
@@ -64,7 +86,12 @@ def _spec_fields(spec: JobSpec) -> Iterable[Arg]:
 
 
 def _retry_fields(retry: Retry) -> Iterable[Arg]:
-    yield from ("retries_left", retry.max, "retry_intervals", json.dumps([ceil(one) for one in retry.intervals]))
+    yield from (
+        "retries_left",
+        retry.max,
+        "retry_intervals",
+        json.dumps([ceil(one) for one in retry.intervals]),
+    )
     if retry.enqueue_at_front:
         yield from ("enqueue_at_front_on_retry", 1)
     extra = {
@@ -80,7 +107,9 @@ def _retry_fields(retry: Retry) -> Iterable[Arg]:
         yield from ("aio_retry", json.dumps(told, separators=(",", ":")))
 
 
-def settle_call(seat: Seat, claim: Claim, outcome: Outcome) -> tuple[Verb, dict[str, Arg], list[Arg]]:
+def settle_call(
+    seat: Seat, claim: Claim, outcome: Outcome
+) -> tuple[Verb, dict[str, Arg], list[Arg]]:
     """Return the verb that writes ``outcome``, its named arguments and the fields of its result entry."""
     record = claim.record
     named: dict[str, Arg] = {
@@ -111,12 +140,18 @@ def settle_call(seat: Seat, claim: Claim, outcome: Outcome) -> tuple[Verb, dict[
             }
             return Verb.RETRY, named, _entry(claim, outcome, ENTRY_RETRIED, text=outcome.exc_info)
         case GivenBack():
-            return Verb.GIVE_BACK, named, _entry(claim, outcome, ENTRY_FAILED, text="stopped before it was given back")
+            return (
+                Verb.GIVE_BACK,
+                named,
+                _entry(claim, outcome, ENTRY_FAILED, text="stopped before it was given back"),
+            )
 
 
 def _ttl(record: JobRecord, name: str, default: int) -> int:
-    value = record.number(name)
-    return default if value is None else value
+    value = record.real(name)
+    if value is None or value != value:
+        return default
+    return ceil(min(max(value, -1), MAX_SECONDS))  # EXPIRE takes no more
 
 
 def _or_blank(value: int | None) -> Arg:
@@ -124,7 +159,12 @@ def _or_blank(value: int | None) -> Arg:
 
 
 def _entry(
-    claim: Claim, outcome: Outcome, kind: int, *, value: bytes | None = None, text: str | None = None
+    claim: Claim,
+    outcome: Outcome,
+    kind: int,
+    *,
+    value: bytes | None = None,
+    text: str | None = None,
 ) -> list[Arg]:
     """Return the fields of a result entry as RQ writes them, and the number of the attempt."""
     fields: list[Arg] = ["type", kind, "worker_name", claim.worker]
@@ -141,7 +181,16 @@ def _entry(
 
 def abandoned_entry(now: float, text: str) -> list[Arg]:
     """Return the fields of the entry for a job whose worker died."""
-    return ["type", ENTRY_FAILED, "worker_name", "", "exc_string", pack_text(text), "execution_ended_at", f"{now:.6f}"]
+    return [
+        "type",
+        ENTRY_FAILED,
+        "worker_name",
+        "",
+        "exc_string",
+        pack_text(text),
+        "execution_ended_at",
+        f"{now:.6f}",
+    ]
 
 
 def pack_text(text: str) -> bytes:
@@ -152,7 +201,9 @@ def pack_text(text: str) -> bytes:
 def unpack_text(packed: bytes) -> str:
     """Return the text of an entry, cut at ``MAX_TEXT`` bytes; what cannot be read is said in its place."""
     try:
-        return zlib.decompressobj().decompress(b64decode(packed), MAX_TEXT).decode("utf-8", "replace")
+        return (
+            zlib.decompressobj().decompress(b64decode(packed), MAX_TEXT).decode("utf-8", "replace")
+        )
     except (ValueError, zlib.error):
         return "(a traceback that cannot be read)"
 
@@ -165,11 +216,21 @@ def record_of(job_id: str, flat: Sequence[bytes]) -> JobRecord:
 def fields_of(flat: Sequence[bytes]) -> Mapping[str, bytes]:
     """Return a flat list of names and values as a mapping."""
     pairs = iter(flat)
-    return {name.decode("utf-8", "replace"): value for name, value in zip(pairs, pairs, strict=True)}
+    return {
+        name.decode("utf-8", "replace"): value for name, value in zip(pairs, pairs, strict=True)
+    }
+
+
+def run_of(member: bytes) -> tuple[str, str]:
+    """Return the job and the execution of a lease; ids of rq's jobs have had colons in them, execution ids never."""
+    job_id, _, execution_id = member.decode("utf-8", "replace").rpartition(":")
+    return job_id, execution_id
 
 
 def claim_of(seat: Seat, started_at: float, raw: Sequence[Any]) -> Claim:
     """Return the claim from one job of the reply of ``claim.lua``."""
     job_id, execution_id, origin, flat = raw
     job = job_id.decode()
-    return Claim(job, execution_id.decode(), origin.decode(), seat.worker, started_at, record_of(job, flat))
+    return Claim(
+        job, execution_id.decode(), origin.decode(), seat.worker, started_at, record_of(job, flat)
+    )

@@ -7,14 +7,22 @@ import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
 async def eventually(
-    predicate: Callable[[], T | Awaitable[T]], *, timeout: float = 5.0, interval: float = 0.01
-) -> T:
+    predicate: Callable[[], Awaitable[T]], *, timeout: float = ..., interval: float = ...
+) -> T: ...
+@overload
+async def eventually(
+    predicate: Callable[[], T], *, timeout: float = ..., interval: float = ...
+) -> T: ...
+async def eventually(
+    predicate: Callable[[], Any], *, timeout: float = 5.0, interval: float = 0.01
+) -> Any:
     """Return the first true value of ``predicate``, a function or coroutine function asked every ``interval`` seconds.
 
     Raises:
@@ -24,16 +32,14 @@ async def eventually(
     while True:
         value, error = await _ask(predicate, deadline)
         if error is None and value:
-            return value  # type: ignore[return-value]  # T may be None, but not when it is true
+            return value
         if time.monotonic() >= deadline:
             seen = f"returned {value!r}" if error is None else f"raised {error!r}"
             raise AssertionError(f"{_name(predicate)} still {seen} after {timeout} s") from error
         await asyncio.sleep(interval)
 
 
-async def _ask(
-    predicate: Callable[[], T | Awaitable[T]], deadline: float
-) -> tuple[T | None, Exception | None]:
+async def _ask(predicate: Callable[[], Any], deadline: float) -> tuple[Any, Exception | None]:
     try:
         value = predicate()
         if inspect.isawaitable(value):

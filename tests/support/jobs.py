@@ -176,7 +176,7 @@ async def touch_current_job() -> str:
     assert job is not None
     job.meta["touched"] = True
     await job.save_meta()
-    return job.id
+    return str(job.id)
 
 
 @dataclass

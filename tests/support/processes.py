@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +31,7 @@ class PythonProcess:
     def __init__(
         self, args: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> None:
+        self._owner = os.getpid()
         self.directory = Path(tempfile.mkdtemp(prefix="aiorq2-process-"))
         with (self.directory / "output").open("wb") as output:
             self._process = subprocess.Popen(
@@ -48,9 +48,7 @@ class PythonProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     @property
@@ -92,7 +90,8 @@ class PythonProcess:
 
     def signal_group(self, number: signal.Signals) -> None:
         """Send a signal to the process and its children, those of a dead parent too."""
-        with suppress(ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
+        # macOS answers EPERM for a group of zombies
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
     def pause(self) -> None:
@@ -133,6 +132,8 @@ class PythonProcess:
 
     def close(self) -> None:
         """Kill whatever is left and delete the output; may be called twice."""
+        if os.getpid() != self._owner:
+            return  # a forked child runs our atexit functions, too
         atexit.unregister(self.close)
         self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -151,12 +152,18 @@ class WorkerProcess(PythonProcess):
     """
 
     def __init__(
-        self, args: Sequence[str] = (), *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        args: Sequence[str] = (),
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         super().__init__(["-m", "aiorq2", "worker", *args], env=env, cwd=cwd)
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)
+    }
     path = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
     return {**inherited, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **more}

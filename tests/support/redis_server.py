@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import random
 import shutil
 import signal
@@ -13,10 +14,11 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 # Below the range from which the kernel takes source ports (32768 on Linux, 49152 on macOS). In that range, while the server is
 # down, somebody's outgoing connection may take its port, and a client that reconnects may end up connected to itself.
@@ -65,14 +67,13 @@ class RedisServer:
             self._options += ["--requirepass", requirepass]
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
+        self._owner = os.getpid()
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def start(self) -> None:
@@ -89,6 +90,8 @@ class RedisServer:
 
     def close(self) -> None:
         """Kill the server and delete its directory; may be called twice."""
+        if os.getpid() != self._owner:
+            return  # a forked child runs our atexit functions, too
         atexit.unregister(self.close)
         self.kill()
         if self.directory != Path():
@@ -119,13 +122,18 @@ class RedisServer:
     def client(self) -> redis.Redis:
         """Return a new blocking client without retries; close it, or use it in ``with``."""
         return redis.Redis(
-            host=self.host, port=self.port, password=self._password, socket_timeout=5, retry=None
+            host=self.host,
+            port=self.port,
+            password=self._password,
+            socket_timeout=5,
+            retry=Retry(NoBackoff(), 0),
         )
 
     def command(self, *args: str | int | bytes) -> Any:
         """Run one command on a connection of its own and return the reply."""
         with self.client() as client:
-            return client.execute_command(*args)  # type: ignore[no-untyped-call]
+            execute: Any = client.execute_command
+            return execute(*args)
 
     def config(self, name: str, value: str | int | None = None) -> str:
         """Set a server parameter if ``value`` is given; return what it was before."""
@@ -151,7 +159,9 @@ class RedisServer:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise RedisServerError(f"redis-server did not stop in {timeout} s\n{self.log()}") from None
+            raise RedisServerError(
+                f"redis-server did not stop in {timeout} s\n{self.log()}"
+            ) from None
         self._process = None
 
     def restart(self, timeout: float = 30.0) -> None:
@@ -177,7 +187,9 @@ class RedisServer:
     def log(self) -> str:
         """Return the last lines that the server logged."""
         path = self.directory / "redis.log"
-        return "\n".join(path.read_text(errors="replace").splitlines()[-15:]) if path.exists() else ""
+        return (
+            "\n".join(path.read_text(errors="replace").splitlines()[-15:]) if path.exists() else ""
+        )
 
     @property
     def _credentials(self) -> str:
@@ -222,7 +234,9 @@ class RedisServer:
                 return True
             if time.monotonic() > deadline:
                 self.kill()
-                raise RedisServerError(f"redis-server did not answer in {timeout:.0f} s\n{self.log()}")
+                raise RedisServerError(
+                    f"redis-server did not answer in {timeout:.0f} s\n{self.log()}"
+                )
             time.sleep(0.01)
         self._process = None
         complaint = self.log() + (self.directory / "stderr.log").read_text(errors="replace")

@@ -1,6 +1,6 @@
 --- Add a job to a queue or to the scheduled. A job of the same id that is not running is replaced, unless `mode` is `unique`.
---- The first write is one that Redis refuses when it is full, so a job is added whole or not at all.
---- ARGV: id queue token mode to at delay ttl at_front ...fields
+--- It waits in `lane`, which is the queue unless its caller runs it himself. The first write is one that Redis refuses when it is full, so a job is added whole or not at all.
+--- ARGV: id queue lane token mode to at delay ttl at_front ...fields
 --- REPLY: OK · DUPLICATE status · WRONG_STATUS status · WRONG_TYPE
 --- @include push forget
 
@@ -33,7 +33,9 @@ if ARG.ttl ~= '' then
   redis.call('EXPIRE', key, ARG.ttl)
 end
 if ARG.to == STATUS.queued then
-  push(ARG.id, ARG.queue, ARG.at_front == '1')
+  push(ARG.id, ARG.lane, ARG.at_front == '1')
+elseif ARG.to == STATUS.deferred then
+  redis.call('ZADD', K.deferred(ARG.queue), now, ARG.id)
 else
   schedule(ARG.id, ARG.queue, ARG.at ~= '' and tonumber(ARG.at) or now + tonumber(ARG.delay))
 end

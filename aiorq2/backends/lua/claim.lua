@@ -1,20 +1,28 @@
 --- Start up to `count` jobs, queues in the order given; before that, promote what is due. `execution` is the beginning of the
 --- execution ids. A worker that gets nothing is told when to look again, if it is the one that watches the queue.
---- ARGV: worker instance execution count lease now_iso promote watch_ms ...queues
---- REPLY: OK next_due watched job… · SUSPENDED
+--- ARGV: worker instance execution count share lease now_iso promote watch_ms ...queues
+--- REPLY: OK more next_due watched job… · SUSPENDED
 --- @include take promote
 
 if redis.call('EXISTS', K.suspended()) == 1 then
   return {REPLY.SUSPENDED}
 end
-local wanted, promotable = tonumber(ARG.count), tonumber(ARG.promote)
-local jobs, members, pops = {}, {}, wanted + 100
+local wanted, share, promotable = tonumber(ARG.count), tonumber(ARG.share), tonumber(ARG.promote)
+local jobs, members, pops, more = {}, {}, wanted + 100, 0
 
+-- A queue that something else was put in the place of is passed over: nothing may fail once jobs are popped.
 local function drain(queue)
-  while #jobs < wanted and pops > 0 do
-    local ids = redis.call('LPOP', K.queue(queue), math.min(wanted - #jobs, pops))
+  local waiting = redis.pcall('LLEN', K.queue(queue))
+  if waiting == 0 then
+    return redis.call('ZREM', K.wake(queue), '1')
+  elseif type(waiting) ~= 'number' or not is_sound(queue) then
+    return
+  end
+  local upto = math.min(wanted, #jobs + share)
+  while #jobs < upto and pops > 0 do
+    local ids = redis.call('LPOP', K.queue(queue), math.min(upto - #jobs, pops))
     if not ids then
-      return redis.call('ZREM', K.wake(queue), '1')
+      break
     end
     for _, id in ipairs(ids) do
       pops = pops - 1
@@ -28,6 +36,9 @@ local function drain(queue)
   end
   if redis.call('LLEN', K.queue(queue)) > 0 then
     wake(queue)
+    more = 1
+  else
+    redis.call('ZREM', K.wake(queue), '1')
   end
 end
 
@@ -39,8 +50,10 @@ local function watch(queue)
   if not holder or holder == ARG.instance then
     redis.call('SET', key, ARG.instance, 'PX', ARG.watch_ms)
     watched = watched + 1
-    local first = redis.call('ZRANGE', K.scheduled(queue), 0, 0, 'WITHSCORES')
-    next_due = math.min(next_due, tonumber(first[2]) or math.huge)
+    if redis.call('EXISTS', K.scheduler_lock(queue)) == 0 then
+      local first = redis.pcall('ZRANGE', K.scheduled(queue), 0, 0, 'WITHSCORES')
+      next_due = math.min(next_due, tonumber(first[2]) or math.huge)
+    end
   end
 end
 
@@ -52,10 +65,10 @@ for i = ARG.queues, #ARGV do
 end
 if #members > 0 then
   redis.call('SADD', K.worker_executions(ARG.worker), unpack(members))
-  redis.call('EXPIRE', K.worker_executions(ARG.worker), ARG.lease + 60)
-elseif wanted > 0 then
+  redis.call('EXPIRE', K.worker_executions(ARG.worker), lease_s + 60)
+elseif wanted > 0 and promotable > 0 then
   for i = ARG.queues, #ARGV do
     watch(ARGV[i])
   end
 end
-return {REPLY.OK, next_due < math.huge and string.format('%.6f', next_due - now) or '', watched, unpack(jobs)}
+return {REPLY.OK, more, next_due < math.huge and string.format('%.6f', next_due - now) or '', watched, unpack(jobs)}

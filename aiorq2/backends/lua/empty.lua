@@ -1,12 +1,14 @@
---- Delete up to `limit` queued jobs of a queue, with their results.
+--- Delete up to `limit` queued jobs of a queue, with their results. Of a job that runs or has ended only the id goes.
 --- ARGV: queue limit
 --- REPLY: OK removed more
 --- @include keep notify
 
 local ids = redis.call('LPOP', K.queue(ARG.queue), ARG.limit) or {}
 for _, id in ipairs(ids) do
-  local found = redis.pcall('HMGET', K.job(id), 'aio_waiters', 'aio_token')
-  erase(id, not found.err and found[2])
-  notify(not found.err and found[1], id, 'deleted')
+  local found = redis.pcall('HMGET', K.job(id), 'status', 'aio_waiters', 'aio_token')
+  if found[1] == STATUS.queued then
+    erase(id, found[3])
+    notify(found[2], id, 'deleted')
+  end
 end
 return {REPLY.OK, #ids, redis.call('EXISTS', K.queue(ARG.queue))}

@@ -9,6 +9,9 @@ local owner = redis.call('HGET', key, 'aio_instance')
 if owner and owner ~= ARG.instance then
   return {REPLY.NAME_TAKEN}
 end
+-- The first write is one that Redis does not refuse when it is full: no lease ends because of that.
+local lease_s = math.ceil(ARG.lease)
+redis.call('EXPIRE', K.worker_executions(ARG.worker), lease_s + 60)
 local lost, stopping = {}, {}
 local epoch = string.format('%.6f', now)
 for i = ARG.runs, #ARGV, 3 do
@@ -18,9 +21,9 @@ for i = ARG.runs, #ARGV, 3 do
     redis.call('HSET', K.execution(job, execution), 'id', execution, 'job_id', job, 'last_heartbeat', epoch,
       'worker_name', ARG.worker)
     redis.call('HSETNX', K.execution(job, execution), 'created_at', epoch)
-    redis.call('EXPIRE', K.execution(job, execution), ARG.lease)
+    redis.call('EXPIRE', K.execution(job, execution), lease_s)
     redis.call('ZADD', K.executions(job), now + ARG.lease + 60, execution)
-    redis.call('EXPIRE', K.executions(job), ARG.lease + 60)
+    redis.call('EXPIRE', K.executions(job), lease_s + 60)
     if redis.call('HEXISTS', K.job(job), 'aio_cancel') == 1 then
       stopping[#stopping + 1] = execution
     end
@@ -33,6 +36,5 @@ if owner then
     'failed_job_count', ARG.failures, 'total_working_time', ARG.working_time)
   redis.call('EXPIRE', key, ARG.ttl)
 end
-redis.call('EXPIRE', K.worker_executions(ARG.worker), ARG.lease + 60)
 local standing = redis.call('SMEMBERS', K.worker_executions(ARG.worker))
 return {REPLY.OK, owner and 1 or 0, lost, stopping, standing}

@@ -15,8 +15,8 @@ local key = K.job(ARG.id)
 release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
 redis.call('HSET', key, 'status', STATUS.queued, 'started_at', '', 'worker_name', '', 'aio_settled', ARG.execution)
 redis.call('HINCRBY', key, 'aio_attempt', -1)
-if job.ttl and job.ttl ~= '' then
-  expire(ARG.id, tonumber(job.ttl))
+if job.ttl then
+  expire(ARG.id, job.ttl)
 end
 push(ARG.id, ARG.origin, true)
 return {REPLY.OK}

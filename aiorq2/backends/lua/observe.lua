@@ -13,6 +13,6 @@ if STATUS.terminal[found[1] or ''] then
 end
 local waiters = found[2] or ''
 if ARG.inbox ~= '' and not string.find(waiters, ARG.inbox, 1, true) then
-  redis.call('HSET', key, 'aio_waiters', waiters .. ' ' .. ARG.inbox)
+  redis.pcall('HSET', key, 'aio_waiters', waiters .. ' ' .. ARG.inbox) -- refused when Redis is full; then the next look sees the end
 end
 return {REPLY.OK, fields, {}}

@@ -2,18 +2,18 @@
 --- makes it fail, as does every death of a job that rq enqueued and that has no retries left. While rq's own maintenance has just
 --- taken its lock, the queue is left to it.
 --- ARGV: queue limit max_deaths now_iso ttl ...entry
---- REPLY: OK more requeued failed
+--- REPLY: OK next_deadline requeued failed
 --- @include push lease keep notify
 
 if redis.call('TTL', K.cleaning(ARG.queue)) > 894 then
-  return {REPLY.OK, 0, {}, {}}
+  return {REPLY.OK, '1', {}, {}}
 end
 local requeued, failed = {}, {}
 
 local function bury(job, key, found, to)
-  local ttl = tonumber(found[5]) or tonumber(ARG.ttl)
+  local ttl = seconds(found[5]) or tonumber(ARG.ttl)
   if ttl == 0 then
-    erase(job, found[7])
+    erase(job, found[7], found[12])
   else
     redis.call('HSET', key, 'status', to, 'ended_at', ARG.now_iso)
     redis.call('HDEL', key, 'aio_waiters', 'aio_cancel')
@@ -41,6 +41,9 @@ local function revive(job, key, found, deaths)
     redis.call('HSET', key, 'retries_left', retries_left - 1)
     delay = interval(found, retries_left)
   end
+  if seconds(found[11]) then
+    expire(job, seconds(found[11]))
+  end
   if delay > 0 then
     redis.call('HSET', key, 'status', STATUS.scheduled)
     schedule(job, ARG.queue, now + delay)
@@ -52,24 +55,24 @@ end
 
 local due = redis.call('ZRANGEBYSCORE', K.wip(ARG.queue), '-inf', string.format('%.6f', now), 'LIMIT', 0, ARG.limit)
 for _, member in ipairs(due) do
-  local job, execution = string.match(member, '^([^:]+):?([^:]*)$')
+  local job, execution = string.match(member, '^(.*):([^:]*)$')
+  job, execution = job or member, execution or '' -- rq 1 wrote the bare id
   redis.call('ZREM', K.wip(ARG.queue), member)
-  if job then
-    local key = K.job(job)
-    local found = redis.pcall('HMGET', key, 'status', 'worker_name', 'retries_left', 'retry_intervals', 'failure_ttl',
-      'aio_waiters', 'aio_token', 'aio_redeliver', 'aio_deaths', 'aio_cancel')
-    release(job, execution, ARG.queue, not found.err and found[2] or '')
-    redis.call('DEL', K.first_seen(ARG.queue, job))
-    if not found.err and found[1] and VERB.reap.from[found[1]] then
-      local deaths = (tonumber(found[9]) or 0) + 1
-      local again = found[7] and found[8] ~= '0' or (tonumber(found[3]) or 0) > 0
-      if again and deaths < tonumber(ARG.max_deaths) and not found[10] then
-        revive(job, key, found, deaths)
-      else
-        redis.call('HSET', key, 'aio_deaths', deaths)
-        bury(job, key, found, found[10] and STATUS.stopped or STATUS.failed)
-      end
+  local key = K.job(job)
+  local found = redis.pcall('HMGET', key, 'status', 'worker_name', 'retries_left', 'retry_intervals', 'failure_ttl',
+    'aio_waiters', 'aio_token', 'aio_redeliver', 'aio_deaths', 'aio_cancel', 'ttl', 'aio_call')
+  release(job, execution, ARG.queue, not found.err and found[2] or '')
+  redis.call('DEL', K.first_seen(ARG.queue, job))
+  if not found.err and found[1] and VERB.reap.from[found[1]] then
+    local deaths = (tonumber(found[9]) or 0) + 1
+    local again = found[7] and found[8] ~= '0' or (tonumber(found[3]) or 0) > 0
+    if again and deaths < tonumber(ARG.max_deaths) and not found[10] then
+      revive(job, key, found, deaths)
+    else
+      redis.call('HSET', key, 'aio_deaths', deaths)
+      bury(job, key, found, found[10] and STATUS.stopped or STATUS.failed)
     end
   end
 end
-return {REPLY.OK, #due == tonumber(ARG.limit) and 1 or 0, requeued, failed}
+local first = redis.call('ZRANGE', K.wip(ARG.queue), 0, 0, 'WITHSCORES')
+return {REPLY.OK, first[2] and string.format('%.6f', first[2] - now) or '', requeued, failed}

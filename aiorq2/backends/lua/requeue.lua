@@ -1,7 +1,7 @@
 --- Put a job that has ended back into its queue. Its retries are not restored (as in RQ), its deaths are forgotten.
 --- ARGV: id token now_iso at_front
 --- REPLY: OK · GONE · WRONG_STATUS status
---- @include push forget
+--- @include push forget keep
 
 local key = K.job(ARG.id)
 local found = redis.call('HMGET', key, 'status', 'origin', 'aio_call', 'ttl')
@@ -9,7 +9,7 @@ local status, origin = found[1], found[2] or ''
 if found[3] == ARG.token then
   return {REPLY.OK}
 elseif not status then
-  return {REPLY.GONE}
+  return {redis.call('EXISTS', K.replay(ARG.token)) == 1 and REPLY.OK or REPLY.GONE}
 elseif not VERB.requeue.from[status] then
   return {REPLY.WRONG_STATUS, status}
 end
@@ -19,11 +19,6 @@ forget(ARG.id, origin, status)
 redis.call('HSET', key, 'status', VERB.requeue.to, 'enqueued_at', ARG.now_iso, 'started_at', '', 'ended_at', '',
   'worker_name', '', 'aio_call', ARG.token)
 redis.call('HDEL', key, 'result', 'aio_deaths', 'aio_cancel')
-redis.call('PERSIST', key)
-redis.call('PERSIST', K.results(ARG.id))
-if found[4] and found[4] ~= '' then
-  redis.call('EXPIRE', key, found[4])
-  redis.call('EXPIRE', K.results(ARG.id), found[4])
-end
+expire(ARG.id, seconds(found[4]) or -1)
 push(ARG.id, origin, ARG.at_front == '1')
 return {REPLY.OK}

@@ -26,8 +26,8 @@ end
 if ARGV[ARG.entry] then
   redis.call('XADD', K.results(ARG.id), 'MAXLEN', '~', 10, '*', unpack(ARGV, ARG.entry))
 end
-if job.ttl and job.ttl ~= '' then
-  expire(ARG.id, tonumber(job.ttl))
+if job.ttl then
+  expire(ARG.id, job.ttl)
 end
 if delay > 0 then
   schedule(ARG.id, ARG.origin, now + delay)

@@ -7,7 +7,7 @@ local function end_run(job, to, registry, ttl, entry, value)
   release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
   redis.call('DEL', K.first_seen(ARG.origin, ARG.id))
   if ttl == 0 then
-    erase(ARG.id, job.token)
+    erase(ARG.id, job.token, job.call)
   else
     redis.call('HSET', key, 'status', to, 'ended_at', ARG.ended_at, 'aio_settled', ARG.execution)
     if job.waiters or job.cancel then

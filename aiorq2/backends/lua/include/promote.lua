@@ -3,8 +3,8 @@
 --- @include push
 
 local function promote(queue, limit)
-  local due = redis.call('ZRANGEBYSCORE', K.scheduled(queue), '-inf', string.format('%.6f', now), 'LIMIT', 0, limit)
-  if #due == 0 or redis.call('EXISTS', K.scheduler_lock(queue)) == 1 then
+  local due = redis.pcall('ZRANGEBYSCORE', K.scheduled(queue), '-inf', string.format('%.6f', now), 'LIMIT', 0, limit)
+  if #due == 0 or redis.call('EXISTS', K.scheduler_lock(queue)) == 1 or type(redis.pcall('LLEN', K.queue(queue))) ~= 'number' then
     return 0
   end
   for _, id in ipairs(due) do

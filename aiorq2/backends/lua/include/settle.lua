@@ -1,11 +1,12 @@
 --- What every verb that ends a run begins with: does this run still own the job? (ARG: id execution origin worker)
---- @include lease
+--- @include lease keep
 
 -- Returns what the verb needs of the job, or nil and the refusal. A run that is already settled by this very execution was
 -- settled by an earlier copy of this call, whose reply was lost: the answer is OK again.
 local function owned(from)
   local held = has_lease(ARG.id, ARG.execution, ARG.origin)
-  local found = redis.call('HMGET', K.job(ARG.id), 'status', 'aio_settled', 'aio_waiters', 'aio_cancel', 'aio_token', 'ttl')
+  local found = redis.call('HMGET', K.job(ARG.id), 'status', 'aio_settled', 'aio_waiters', 'aio_cancel', 'aio_token', 'ttl',
+    'aio_call')
   if not held then
     if found[2] == ARG.execution then
       return nil, {REPLY.OK}
@@ -15,5 +16,5 @@ local function owned(from)
   if not from[found[1]] then
     return nil, {found[1] and REPLY.WRONG_STATUS or REPLY.GONE, found[1] or ''}
   end
-  return {waiters = found[3], cancel = found[4], token = found[5], ttl = found[6]}
+  return {waiters = found[3], cancel = found[4], token = found[5], ttl = seconds(found[6]), call = found[7]}
 end

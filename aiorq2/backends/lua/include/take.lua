@@ -2,6 +2,7 @@
 --- @include clock notify
 
 local deadline = now + ARG.lease
+local lease_s = math.ceil(ARG.lease) -- EXPIRE takes whole seconds
 local epoch = string.format('%.6f', now)
 
 -- Whether the wip set of a queue can be written: a claim must not fail between pop and lease.
@@ -19,9 +20,9 @@ local function lease_out(job, execution, origin)
   redis.call('ZADD', K.wip(origin), deadline, member)
   redis.call('HSET', K.execution(job, execution), 'id', execution, 'job_id', job, 'created_at', epoch,
     'last_heartbeat', epoch, 'worker_name', ARG.worker)
-  redis.call('EXPIRE', K.execution(job, execution), ARG.lease)
+  redis.call('EXPIRE', K.execution(job, execution), lease_s)
   redis.call('ZADD', K.executions(job), deadline + 60, execution)
-  redis.call('EXPIRE', K.executions(job), ARG.lease + 60)
+  redis.call('EXPIRE', K.executions(job), lease_s + 60)
   return member
 end
 
@@ -37,11 +38,14 @@ local function take(job, queue, execution)
     has[fields[i]] = fields[i + 1]
   end
   local origin = has.origin and has.origin ~= '' and has.origin or queue
-  if not has.status or not VERB.claim.from[has.status] or not is_sound(origin) then
+  if not has.status or not VERB.claim.from[has.status] then
     return nil
+  elseif not is_sound(origin) then
+    origin = queue
   end
   if has.aio_cancel then
     redis.call('HSET', key, 'status', VERB.cancel.to, 'ended_at', ARG.now_iso)
+    redis.call('HDEL', key, 'aio_waiters', 'aio_cancel')
     redis.call('ZADD', K.canceled(origin), now, job)
     notify(has.aio_waiters, job, VERB.cancel.to)
     return nil
@@ -49,8 +53,6 @@ local function take(job, queue, execution)
   local member = lease_out(job, execution, origin)
   redis.call('HSET', key, 'status', VERB.claim.to, 'started_at', ARG.now_iso, 'ended_at', '', 'worker_name', ARG.worker,
     'aio_attempt', (tonumber(has.aio_attempt) or 0) + 1)
-  if has.ttl and has.ttl ~= '' then
-    redis.call('PERSIST', key)
-  end
+  redis.call('PERSIST', key) -- of a job with a ttl, and of one that rq requeued
   return fields, member, origin
 end

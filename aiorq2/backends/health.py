@@ -1,0 +1,64 @@
+"""What a worker wants to know of a Redis before it trusts it with jobs."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.errors import BackendError, BackendRefused
+
+log = logging.getLogger("aiorq2.backend")
+
+OLDEST = (6, 2)
+
+
+async def check_server(backend: RedisBackend, *, strict: bool) -> None:
+    """Return if Redis can be worked with; warn where it may lose jobs.
+
+    Raises:
+        BackendRefused: it is older than 6.2, or it evicts keys and ``strict`` is set.
+
+    Redis: 1 call.
+    """
+    facts = await _info(backend)
+    found = facts.get("redis_version", "")
+    if found and _version(found) < OLDEST:
+        raise BackendRefused(f"Redis at {backend.location} is {found}; aiorq2 needs 6.2 or newer")
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        text = f"Redis at {backend.location} has maxmemory-policy {policy}: when its memory is full it drops jobs; set noeviction"
+        if strict:
+            raise BackendRefused(text)
+        log.warning("%s (or start with --strict to refuse)", text)
+    if facts.get("aof_enabled") == "0":
+        log.info(
+            "Redis at %s keeps no append-only file: a crash of it can lose jobs (see docs/guarantees.md)",
+            backend.location,
+        )
+
+
+async def reap_after(backend: RedisBackend, lease: float) -> float:
+    """Return from when on (monotonic seconds) leases may be judged: when Redis has just started, heartbeats come back first.
+
+    Redis: 1 call.
+    """
+    uptime = (await _info(backend)).get("uptime_in_seconds")
+    young = uptime is not None and int(uptime) < lease
+    return time.monotonic() + (lease if young else 0)
+
+
+async def _info(backend: RedisBackend) -> dict[str, str]:
+    try:
+        reply = (await backend.run(["INFO"]))[0]
+    except BackendError as error:
+        log.debug(
+            "INFO is not to be had: %s", error
+        )  # fakeredis, or a managed Redis that forbids it
+        return {}
+    lines = reply.decode("utf-8", "replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())

@@ -1,0 +1,324 @@
+"""The read side: what lies in Redis, as frozen values. Nothing here changes anything, and nothing is unpickled.
+
+What is gone, and what somebody else put under a name of ours, is left out rather than raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from aiorq2.backends.base import JobRecord
+from aiorq2.backends.keys import Keys
+from aiorq2.backends.line import Command
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.wire import fields_of, record_of
+from aiorq2.errors import BackendError, InvalidOption
+
+CHUNK = 500
+"""How many job hashes one pipeline reads."""
+
+REGISTRIES: Mapping[str, Callable[[Keys, str], str]] = {
+    "started": Keys.wip,
+    "finished": Keys.finished,
+    "failed": Keys.failed,
+    "deferred": Keys.deferred,
+    "scheduled": Keys.scheduled,
+    "canceled": Keys.canceled,
+}
+"""The key of each registry of a queue; all are sorted sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """How many jobs a queue and each of its registries hold; what has expired counts until a worker sweeps it up."""
+
+    name: str
+    queued: int
+    started: int
+    finished: int
+    failed: int
+    deferred: int
+    scheduled: int
+    canceled: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A worker as it announced itself, ours or rq's, and the runs that stand under its name as ``<job>:<execution>``."""
+
+    name: str
+    hostname: str
+    ip_address: str
+    pid: int | None
+    version: str
+    state: str
+    queues: tuple[str, ...]
+    birth: datetime | None
+    last_heartbeat: datetime | None
+    successful_jobs: int
+    failed_jobs: int
+    working_time_s: float
+    executions: tuple[str, ...]
+
+    @property
+    def running(self) -> int:
+        """How many jobs it runs."""
+        return len(self.executions)
+
+    @property
+    def job_ids(self) -> tuple[str, ...]:
+        """The jobs it runs."""
+        return tuple(_job_of(one) for one in self.executions)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What ``aiorq2 info`` and a dashboard's first page show."""
+
+    queues: tuple[QueueCounts, ...]
+    workers: tuple[WorkerRecord, ...]
+    is_suspended: bool
+
+
+# -- queues and workers ------------------------------------------------------------------------------
+
+
+async def queue_names(backend: RedisBackend) -> list[str]:
+    """Return the names of all queues that ever had a job, sorted. Redis: 1 call."""
+    (members,) = await _read(backend, [["SMEMBERS", backend.keys.queues()]])
+    return _names(backend.keys.queue(""), members)
+
+
+async def queue_counts(backend: RedisBackend, names: Sequence[str]) -> list[QueueCounts]:
+    """Return the counts of the queues, in the order of ``names``. Redis: 1 pipeline."""
+    return _counts(names, await _read(backend, _count_commands(backend.keys, names)))
+
+
+async def workers(backend: RedisBackend, queue: str | None = None) -> list[WorkerRecord]:
+    """Return the living workers, those of one queue if it is given, by name. Redis: 2 pipelines."""
+    keys = backend.keys
+    (members,) = await _read(
+        backend, [["SMEMBERS", keys.queue_workers(queue) if queue else keys.workers()]]
+    )
+    names = _names(keys.worker(""), members)
+    return _workers(names, await _read(backend, _worker_commands(keys, names)))
+
+
+async def snapshot(backend: RedisBackend, queues: Sequence[str] | None = None) -> Snapshot:
+    """Return counts and workers of all queues, or of those given. Redis: 2 pipelines."""
+    keys = backend.keys
+    known, members, suspended = await _read(
+        backend,
+        [["SMEMBERS", keys.queues()], ["SMEMBERS", keys.workers()], ["EXISTS", keys.suspended()]],
+    )
+    names = _names(keys.queue(""), known) if queues is None else list(queues)
+    worker_names = _names(keys.worker(""), members)
+    counting = _count_commands(keys, names)
+    replies = await _read(backend, [*counting, *_worker_commands(keys, worker_names)])
+    alive = _workers(worker_names, replies[len(counting) :])
+    return Snapshot(
+        queues=tuple(_counts(names, replies[: len(counting)])),
+        workers=tuple(one for one in alive if queues is None or set(one.queues) & set(names)),
+        is_suspended=bool(suspended),
+    )
+
+
+async def is_suspended(backend: RedisBackend) -> bool:
+    """Return whether workers have been told to start no job. Redis: 1 call."""
+    return bool((await backend.run(["EXISTS", backend.keys.suspended()]))[0])
+
+
+# -- jobs --------------------------------------------------------------------------------------------
+
+
+async def records(backend: RedisBackend, ids: Sequence[str]) -> list[JobRecord | None]:
+    """Return the jobs, None in the place of each that is gone. Redis: 1 pipeline per 500 jobs."""
+    found: list[JobRecord | None] = []
+    for start in range(0, len(ids), CHUNK):
+        chunk = ids[start : start + CHUNK]
+        replies = await _read(backend, [["HGETALL", backend.keys.job(job_id)] for job_id in chunk])
+        found += [
+            record_of(job_id, flat) if flat else None
+            for job_id, flat in zip(chunk, replies, strict=True)
+        ]
+    return found
+
+
+async def queued_ids(
+    backend: RedisBackend, queue: str, offset: int = 0, length: int = -1
+) -> list[str]:
+    """Return a page of the ids that wait in a queue, the next one first; a length of -1 means all. Redis: 1 call."""
+    if length == 0:
+        return []
+    (reply,) = await _read(
+        backend, [["LRANGE", backend.keys.queue(queue), offset, _last(offset, length)]]
+    )
+    return [_text(one) for one in reply or ()]
+
+
+async def position(backend: RedisBackend, queue: str, job_id: str) -> int | None:
+    """Return the place of a job in its queue, 0 being the next; None when it is not in it. Redis: 1 call."""
+    (reply,) = await _read(backend, [["LPOS", backend.keys.queue(queue), job_id]])
+    return None if reply is None else int(reply)
+
+
+async def registry_entries(
+    backend: RedisBackend,
+    registry: str,
+    queue: str,
+    offset: int = 0,
+    length: int = -1,
+    *,
+    desc: bool = False,
+) -> list[tuple[str, float]]:
+    """Return a page of a registry: members (``<job>:<execution>`` in ``started``, else job ids) and scores. Redis: 1 call.
+
+    Args:
+        registry: a name of ``REGISTRIES``.
+        length: how many; -1 for all.
+        desc: the highest score first.
+    """
+    if length == 0:
+        return []
+    key = _registry_key(backend.keys, registry, queue)
+    command = ["ZREVRANGE" if desc else "ZRANGE", key, offset, _last(offset, length), "WITHSCORES"]
+    (reply,) = await _read(backend, [command])
+    parts = iter(reply or ())
+    return [(_text(member), float(score)) for member, score in zip(parts, parts, strict=True)]
+
+
+async def registry_ids(
+    backend: RedisBackend,
+    registry: str,
+    queue: str,
+    offset: int = 0,
+    length: int = -1,
+    *,
+    desc: bool = False,
+) -> list[str]:
+    """Return a page of the job ids in a registry; as ``registry_entries``. Redis: 1 call."""
+    entries = await registry_entries(backend, registry, queue, offset, length, desc=desc)
+    return [_job_of(member) for member, _ in entries]
+
+
+async def registry_count(backend: RedisBackend, registry: str, queue: str) -> int:
+    """Return how many entries a registry has. Redis: 1 call."""
+    (reply,) = await _read(backend, [["ZCARD", _registry_key(backend.keys, registry, queue)]])
+    return int(reply or 0)
+
+
+async def result_entries(
+    backend: RedisBackend, job_id: str, count: int = 10
+) -> list[tuple[str, Mapping[str, bytes]]]:
+    """Return the entries of a job's result stream, the newest first, each with its id. Redis: 1 call."""
+    (reply,) = await _read(
+        backend, [["XREVRANGE", backend.keys.results(job_id), "+", "-", "COUNT", count]]
+    )
+    return [(_text(entry_id), fields_of(flat)) for entry_id, flat in reply or ()]
+
+
+# -- commands and replies ----------------------------------------------------------------------------
+
+
+async def _read(backend: RedisBackend, commands: Sequence[Command]) -> list[Any]:
+    """Run reading commands in one pipeline; a key of the wrong type reads as None."""
+    replies = await backend.home.calls.call_many(commands) if commands else []
+    for reply in replies:
+        if isinstance(reply, BaseException) and not _is_wrong_type(reply):
+            raise reply
+    return [None if isinstance(reply, BaseException) else reply for reply in replies]
+
+
+def _is_wrong_type(error: BaseException) -> bool:
+    return type(error) is BackendError and "WRONGTYPE" in str(error)
+
+
+def _count_commands(keys: Keys, names: Sequence[str]) -> list[Command]:
+    return [
+        command
+        for name in names
+        for command in (
+            ["LLEN", keys.queue(name)],
+            *(["ZCARD", key(keys, name)] for key in REGISTRIES.values()),
+        )
+    ]
+
+
+def _counts(names: Sequence[str], replies: Sequence[Any]) -> list[QueueCounts]:
+    width = len(REGISTRIES) + 1
+    rows = [replies[start : start + width] for start in range(0, len(replies), width)]
+    return [
+        QueueCounts(name, *(int(reply or 0) for reply in row))
+        for name, row in zip(names, rows, strict=True)
+    ]
+
+
+def _worker_commands(keys: Keys, names: Sequence[str]) -> list[Command]:
+    return [
+        command
+        for name in names
+        for command in (["HGETALL", keys.worker(name)], ["SMEMBERS", keys.worker_executions(name)])
+    ]
+
+
+def _workers(names: Sequence[str], replies: Sequence[Any]) -> list[WorkerRecord]:
+    pairs = zip(names, replies[::2], replies[1::2], strict=True)
+    return [
+        _worker(JobRecord(name, fields_of(flat)), members or ())
+        for name, flat, members in pairs
+        if flat and b"death" not in flat[::2]
+    ]
+
+
+def _worker(hash_: JobRecord, members: Iterable[bytes]) -> WorkerRecord:
+    text = hash_.text
+    running = sorted(_text(member) for member in members)
+    if not running and text("current_job"):
+        running = [text("current_job") or ""]  # rq before 3.0
+    state = text("state") or ""
+    return WorkerRecord(
+        name=hash_.id,
+        hostname=text("hostname") or "",
+        ip_address=text("ip_address") or "",
+        pid=hash_.number("pid"),
+        version=text("version") or "",
+        state="busy"
+        if running and state == "idle"
+        else state,  # ours is as old as the last heartbeat
+        queues=tuple((text("queues") or "").split(",")) if text("queues") else (),
+        birth=hash_.time("birth"),
+        last_heartbeat=hash_.time("last_heartbeat"),
+        successful_jobs=hash_.number("successful_job_count") or 0,
+        failed_jobs=hash_.number("failed_job_count") or 0,
+        working_time_s=hash_.real("total_working_time") or 0.0,
+        executions=tuple(running),
+    )
+
+
+def _registry_key(keys: Keys, registry: str, queue: str) -> str:
+    if registry not in REGISTRIES:
+        raise InvalidOption(f"registry {registry[:60]!r}: one of {', '.join(REGISTRIES)} is needed")
+    return REGISTRIES[registry](keys, queue)
+
+
+def _names(prefix: str, members: Iterable[bytes] | None) -> list[str]:
+    """Return the names in a set of keys, sorted; members that are no such keys are left out."""
+    texts = (_text(member) for member in members or ())
+    return sorted(
+        text.removeprefix(prefix) for text in texts if text.startswith(prefix) and text != prefix
+    )
+
+
+def _job_of(member: str) -> str:
+    return member.partition(":")[0]
+
+
+def _last(offset: int, length: int) -> int:
+    return -1 if length < 0 else offset + length - 1
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")

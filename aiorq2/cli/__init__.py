@@ -1,0 +1,47 @@
+"""The command line: ``aiorq2 worker``, ``info``, ``enqueue`` and so on; each command is one call into the library.
+
+Exit status: 0 all is well, 1 it failed, 2 wrong usage or configuration, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import warnings
+from typing import NoReturn
+
+from aiorq2.cli.info import info
+from aiorq2.cli.jobs import cancel, enqueue, requeue
+from aiorq2.cli.program import commands
+from aiorq2.cli.queues import empty, resume, suspend
+from aiorq2.cli.worker import worker
+
+__all__ = ["commands", "main"]
+
+for command in (worker, info, enqueue, cancel, requeue, empty, suspend, resume):
+    commands.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a terminal that lacks a character is no reason to fail
+    logging.getLogger("aiorq2").addHandler(
+        logging.NullHandler()
+    )  # only workers log; commands say one thing
+    warnings.formatwarning = _one_line_warning
+    commands.main(prog_name="aiorq2")
+
+
+def _one_line_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    return f"aiorq2: {message}\n"

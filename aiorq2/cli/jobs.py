@@ -1,0 +1,274 @@
+"""``aiorq2 enqueue``, ``cancel`` and ``requeue``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from aiorq2.backends import inspect
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.callables import describe_call
+from aiorq2.cli.arguments import parse_arguments
+from aiorq2.cli.failures import EXIT_FAILURE, sentence
+from aiorq2.cli.options import Connection, connection_options, duration, option, queue_name
+from aiorq2.cli.plain_text import is_terminal, printable
+from aiorq2.errors import AiorqError, BackendError
+from aiorq2.job import Job
+from aiorq2.options import Retry
+from aiorq2.queue import Queue
+
+AT_ONCE = 100
+"""How many jobs one pipeline changes."""
+
+
+@click.command()
+@click.argument("function")
+@click.argument("arguments", nargs=-1, metavar="[ARGS]...")
+@option(
+    "-q", "--queue", default="default", show_default=True, callback=queue_name, help="The queue."
+)
+@option(
+    "--timeout",
+    callback=duration(0.001, infinite=True),
+    metavar="DURATION",
+    help="How long a run may take; -1: any time.",
+)
+@option(
+    "--result-ttl",
+    callback=duration(infinite=True),
+    metavar="DURATION",
+    help="How long the result is kept; -1: for ever.",
+)
+@option(
+    "--ttl",
+    callback=duration(0.001),
+    metavar="DURATION",
+    help="How long it may wait before it is dropped.",
+)
+@option(
+    "--failure-ttl",
+    callback=duration(infinite=True),
+    metavar="DURATION",
+    help="How long it is kept when it fails.",
+)
+@option("--description", help="What lists show in place of the call.")
+@option("--job-id", help="Its id; default: a random one.")
+@option("--at-front", is_flag=True, help="Let it be the next.")
+@option(
+    "--retry-max",
+    type=click.IntRange(min=0),
+    default=0,
+    help="How often it is repeated after an exception.",
+)
+@option(
+    "--retry-interval",
+    multiple=True,
+    callback=duration(),
+    metavar="DURATION",
+    help="Before a retry; may be repeated.",
+)
+@option("--meta", metavar="JSON", help="An object that goes with the job.")
+@option(
+    "-S",
+    "--serializer",
+    default="json",
+    show_default=True,
+    help="json, pickle, or the dotted path of one.",
+)
+@option("--wait", is_flag=True, help="Wait for the end and print what was returned.")
+@option("--wait-timeout", callback=duration(), metavar="DURATION", help="Wait no longer than this.")
+@option("--quiet", is_flag=True, help="Do not say that it was enqueued.")
+@connection_options
+def enqueue(connection: Connection, **asked: Any) -> None:
+    """Enqueue FUNCTION, a dotted name that workers can import, with ARGS.
+
+    ARGS are in RQ's syntax: text, :json, %literal, key=text, key:=json, key%=literal; @file in place of a value reads it from
+    a file. After `--` an argument may begin with a dash.
+    """
+    asked["args"], asked["kwargs"] = parse_arguments(asked.pop("arguments"))
+    asked["meta"] = _object(asked["meta"])
+    value = connection.run(lambda backend: _enqueued(backend, **asked))
+    if asked["wait"]:
+        click.echo(_readable(value))
+
+
+async def _enqueued(
+    backend: RedisBackend,
+    *,
+    function: str,
+    queue: str,
+    serializer: str,
+    retry_max: int,
+    retry_interval: Sequence[float],
+    wait: bool,
+    wait_timeout: float | None,
+    quiet: bool,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    **options: Any,
+) -> Any:
+    """Enqueue one job, and wait for it if that was asked for."""
+    retry = Retry(retry_max, list(retry_interval) or 0) if retry_max else None
+    job = await Queue(queue, backend, serializer=serializer).enqueue_call(
+        function, args, kwargs, retry=retry, **options
+    )
+    if not quiet:
+        click.echo(f"Enqueued {describe_call(function, args, kwargs)} with job-id '{job.id}'.")
+    return await _value(job, wait_timeout) if wait else None
+
+
+async def _value(job: Job, timeout: float | None) -> Any:
+    try:
+        return await job.wait(timeout)
+    except TimeoutError:
+        raise click.ClickException(
+            f"job {job.id!r} has not ended in {timeout:g} s; it goes on"
+        ) from None
+
+
+@click.command()
+@click.argument("job_ids", nargs=-1, required=True)
+@connection_options
+@click.pass_context
+def cancel(context: click.Context, connection: Connection, job_ids: tuple[str, ...]) -> None:
+    """Cancel jobs; those that run are stopped by their worker."""
+    context.exit(connection.run(lambda backend: _cancelled(backend, job_ids)))
+
+
+async def _cancelled(backend: RedisBackend, job_ids: Sequence[str]) -> int:
+    refused = 0
+    async for job_id, outcome in _each(backend.cancel, job_ids):
+        if isinstance(outcome, AiorqError):
+            refused += 1
+            click.echo(f"aiorq2: {sentence(outcome)}", err=True)
+        elif outcome:
+            click.echo(f"Stopping {job_id} on worker {printable(outcome)}")
+        else:
+            click.echo(f"Cancelled {job_id}")
+    return EXIT_FAILURE if refused else 0
+
+
+@click.command()
+@click.argument("job_ids", nargs=-1)
+@option(
+    "-a",
+    "--all",
+    "every",
+    is_flag=True,
+    help="Requeue every failed job, of --queue or of all queues.",
+)
+@option("-q", "--queue", callback=queue_name, help="The queue that --all means.")
+@connection_options
+@click.pass_context
+def requeue(
+    context: click.Context,
+    connection: Connection,
+    job_ids: tuple[str, ...],
+    every: bool,
+    queue: str | None,
+) -> None:
+    """Put jobs that have ended back into their queues."""
+    if every and job_ids:
+        raise click.UsageError("name the jobs or give --all, not both")
+    if every:
+        connection.run(lambda backend: _requeued_all(backend, queue))
+    elif job_ids:
+        context.exit(connection.run(lambda backend: _requeued(backend, job_ids)))
+    else:
+        click.echo("Nothing to do")
+
+
+async def _requeued(backend: RedisBackend, job_ids: Sequence[str]) -> int:
+    click.echo(f"Requeueing {len(job_ids)} jobs")
+    refused = [
+        outcome
+        async for _, outcome in _each(backend.requeue, job_ids)
+        if isinstance(outcome, AiorqError)
+    ]
+    for error in refused:
+        click.echo(f"aiorq2: {sentence(error)}", err=True)
+    return EXIT_FAILURE if refused else 0
+
+
+async def _requeued_all(backend: RedisBackend, queue: str | None) -> None:
+    names = [queue] if queue is not None else await inspect.queue_names(backend)
+    counts = [(name, await inspect.registry_count(backend, "failed", name)) for name in names]
+    total = sum(count for _, count in counts)
+    if not total:
+        click.echo("Nothing to do")
+        return
+    click.echo(f"Requeueing {total} jobs from failed queue")
+    refused = 0
+    with _progress(total) as count_one:
+        for name, count in counts:
+            async for outcome in _requeued_failed(backend, name, count):
+                refused += isinstance(outcome, AiorqError)
+                count_one()
+    if refused:
+        click.echo(f"Unable to requeue {refused} jobs from failed job registry", err=True)
+
+
+async def _requeued_failed(backend: RedisBackend, queue: str, count: int) -> AsyncIterator[object]:
+    """Requeue the jobs that have failed up to now: one that fails again meanwhile is not taken twice."""
+    done = refused = 0
+    while done < count:
+        # What is requeued leaves the registry; what is refused stays, at its beginning.
+        ids = await inspect.registry_ids(
+            backend, "failed", queue, refused, min(AT_ONCE, count - done)
+        )
+        if not ids:
+            return
+        async for _, outcome in _each(backend.requeue, ids):
+            refused += isinstance(outcome, AiorqError)
+            yield outcome
+        done += len(ids)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Give what counts one more; a terminal shows a bar."""
+    if not is_terminal(sys.stdout):
+        yield lambda: None
+        return
+    with click.progressbar(length=total) as bar:
+        yield lambda: bar.update(1)
+
+
+async def _each(
+    verb: Callable[[str], Awaitable[Any]], job_ids: Sequence[str]
+) -> AsyncIterator[tuple[str, Any]]:
+    """Do something to every job; yields each id with what came of it, refusals as exceptions."""
+    for start in range(0, len(job_ids), AT_ONCE):
+        chunk = job_ids[start : start + AT_ONCE]
+        outcomes = await asyncio.gather(*(verb(job_id) for job_id in chunk), return_exceptions=True)
+        for job_id, outcome in zip(chunk, outcomes, strict=True):
+            if isinstance(outcome, BaseException) and (
+                isinstance(outcome, BackendError) or not isinstance(outcome, AiorqError)
+            ):
+                raise outcome
+            yield job_id, outcome
+
+
+def _object(text: str | None) -> dict[str, Any] | None:
+    try:
+        found = None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        raise click.UsageError("--meta: not readable as JSON") from None
+    if found is not None and not isinstance(found, dict):
+        raise click.UsageError("--meta: a JSON object is needed")
+    return found
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return repr(value)

@@ -1,0 +1,123 @@
+"""Options that several commands share, and how an option gets its environment variable."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import click
+
+from aiorq2.backends import connect
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.errors import InvalidOption
+from aiorq2.options import checked_name
+from aiorq2.timing import seconds
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def option(*declarations: str, also: tuple[str, ...] = (), **attributes: Any) -> Callable[[F], F]:
+    """Declare an option that the variable ``AIORQ2_<NAME>`` sets as well, and those of ``also`` after it."""
+    long = next(one for one in declarations if one.startswith("--"))
+    name = long.partition("/")[0].removeprefix("--").replace("-", "_").upper()
+    attributes.setdefault("show_envvar", True)
+    return click.option(*declarations, envvar=[f"AIORQ2_{name}", *also], **attributes)
+
+
+Callback = Callable[[click.Context, click.Parameter, Any], Any]
+
+
+def duration(minimum: float = 0, *, infinite: bool = False) -> Callback:
+    """Return the callback of an option that takes seconds, or text such as ``1h30m``; -1 for no limit if ``infinite``."""
+
+    def checked(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(checked(context, parameter, one) for one in value)
+        with _as_usage_error():
+            return (
+                None
+                if value is None
+                else seconds(value, name="duration", minimum=minimum, infinite=infinite)
+            )
+
+    return checked
+
+
+def queue_name(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Check one or several names of queues; the callback of the options and arguments that take them."""
+    if isinstance(value, tuple):
+        return tuple(dict.fromkeys(queue_name(context, parameter, one) for one in value))
+    with _as_usage_error():
+        if value is not None and "://" in value:
+            raise InvalidOption("a URL is no name of a queue; it is given with --url")
+        return None if value is None else checked_name(value, "queue")
+
+
+def queues_argument(command: F) -> F:
+    """Give a command the argument ``[QUEUES]...``, or ``AIORQ2_QUEUES`` with spaces between the names."""
+    return click.argument("queues", nargs=-1, callback=queue_name, envvar="AIORQ2_QUEUES")(command)
+
+
+@contextmanager
+def _as_usage_error() -> Iterator[None]:
+    try:
+        yield
+    except InvalidOption as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where Redis is, as the user said; ``run`` is the way from a command into the library."""
+
+    url: str | None = field(repr=False)
+    key_prefix: str | None
+
+    def open(self) -> RedisBackend:
+        """Return the backend; nothing is sent yet.
+
+        Raises:
+            InvalidOption: the URL or the prefix cannot be meant; nothing of the URL is in the message.
+        """
+        try:
+            return connect(self.url, key_prefix=self.key_prefix)
+        except InvalidOption as error:
+            parts = [part for part in re.split(r"[^\w.-]+", self.url or "")[1:] if len(part) > 2]
+            message = functools.reduce(
+                lambda text, part: text.replace(f"'{part}'", "'…'"), parts, str(error)
+            )
+            raise InvalidOption(message) from None
+
+    def run(self, work: Callable[[RedisBackend], Coroutine[Any, Any, T]]) -> T:
+        """Return what ``work(backend)`` returns, in an event loop of its own."""
+        return asyncio.run(self._worked(work))
+
+    async def _worked(self, work: Callable[[RedisBackend], Coroutine[Any, Any, T]]) -> T:
+        backend = self.open()
+        try:
+            return await work(backend)
+        finally:
+            await backend.close()
+
+
+def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--url`` and ``--key-prefix``, which it gets as a ``Connection``."""
+
+    @option(
+        "-u", "--url", also=("RQ_REDIS_URL", "REDIS_URL"), metavar="URL",
+        help="Where Redis is: redis://, rediss:// or unix://. Default: redis://localhost:6379/0",
+    )  # fmt: skip
+    @option(
+        "--key-prefix", also=("RQ_KEY_PREFIX",), metavar="TEXT", help="What every key in Redis begins with. Default: rq"
+    )  # fmt: skip
+    @functools.wraps(command)
+    def connected(*args: Any, url: str | None, key_prefix: str | None, **kwargs: Any) -> Any:
+        return command(*args, connection=Connection(url, key_prefix), **kwargs)
+
+    return connected

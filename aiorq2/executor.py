@@ -1,0 +1,244 @@
+"""Run one claim and say how it ended. No Redis in here."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import anyio.to_process
+import anyio.to_thread
+
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.callables import AllowList, is_coroutine_callable
+from aiorq2.errors import (
+    DeserializationError,
+    FunctionNotAllowed,
+    JobFailed,
+    JobTimeoutException,
+    PayloadTooLarge,
+    ResultNotSerializable,
+    ResultTooLarge,
+    SerializationError,
+    UncancellableJobError,
+    UnknownFunction,
+)
+from aiorq2.failure import Failure, failure_of
+from aiorq2.job import Job, current_job, loop_bridge
+from aiorq2.offload import Parcel, run_parcel
+from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
+from aiorq2.retrying import as_retry, retry_after_failure, retry_as_asked
+from aiorq2.run import Reason, Run
+from aiorq2.serializers import PAYLOAD_LIMIT, Call, Serializer, encode_value
+from aiorq2.serializers import decode_call as decode
+
+STOPPED_TEXT = "Job stopped by user, work-horse terminated."
+"""RQ's words; its users grep for them."""
+
+
+class Executor:
+    """Runs claims: coroutine functions on the loop, plain ones in threads, either in a process where the job asks for it.
+
+    Args:
+        backend: what ``get_current_job()`` hands to jobs; not used here.
+        serializer: reads payloads and writes results.
+        allow: what may run.
+        sync_concurrency: how many threads, and how many processes, run at once.
+        result_limit: bytes that a result may take.
+    """
+
+    def __init__(
+        self,
+        backend: RedisBackend,
+        serializer: Serializer,
+        allow: AllowList,
+        *,
+        sync_concurrency: int = 32,
+        result_limit: int = PAYLOAD_LIMIT,
+    ) -> None:
+        self._backend = backend
+        self._serializer = serializer
+        self._allow = allow
+        self._result_limit = result_limit
+        self._threads = asyncio.Semaphore(sync_concurrency)
+        self._processes = asyncio.Semaphore(sync_concurrency)
+
+    async def run(self, run: Run) -> Outcome:
+        """Run a claim to its end, whatever that is; raises nothing that user code can cause."""
+        claim = run.claim
+        job = Job(claim.record, self._backend, self._serializer)
+        job.control = run
+        current_job.set(job)
+        try:
+            call = decode(self._serializer, job.data, context=claim.job_id)
+            func = self._allow.resolve_allowed(call.func_name, call.instance)
+        except (DeserializationError, UnknownFunction, FunctionNotAllowed) as error:
+            return self._failed(run, error, may_retry=isinstance(error, UnknownFunction))
+        failure: BaseException | None = None
+        value: Any = None
+        try:
+            value = await self._invoke(run, func, call)
+        except BaseException as raised:  # noqa: BLE001  the one place where user code may raise anything
+            failure = raised
+        finally:
+            run.end_timer()
+        return self._outcome(run, value, failure)
+
+    def abandoned(self, run: Run) -> Outcome:
+        """Return the outcome of a run that was told to end and did not."""
+        text = f"{UncancellableJobError.__name__}: told to end ({_why(run)}), the job went on; its slot is lost until it ends"
+        if run.reason in (Reason.LEASE_LOST, Reason.SHUTDOWN):
+            return GivenBack(time.time())
+        if run.reason is Reason.STOP:
+            return Stopped(time.time(), f"{STOPPED_TEXT}\n{text}")
+        return Failed(
+            time.time(),
+            f"{UncancellableJobError.__module__}.{UncancellableJobError.__name__}",
+            text,
+        )
+
+    # -- invoking --------------------------------------------------------------------------------------------------------
+
+    async def _invoke(self, run: Run, func: Callable[..., Any], call: Call) -> Any:
+        if run.is_interrupted:
+            raise asyncio.CancelledError
+        if run.claim.record.fields.get("aio_offload") == b"process":
+            return await self._in_process(run, call)
+        if is_coroutine_callable(func):
+            return await self._in_task(run, func(*call.args, **call.kwargs))
+        value = await self._in_thread(run, functools.partial(func, *call.args, **call.kwargs))
+        return await self._in_task(run, value) if inspect.isawaitable(value) else value
+
+    async def _in_task(self, run: Run, awaitable: Any) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        run.in_task(task)
+        run.start_timer()
+        return await awaitable
+
+    async def _in_thread(self, run: Run, func: Callable[[], Any]) -> Any:
+        loop_bridge.set(anyio.from_thread.run)
+        with anyio.CancelScope() as scope:
+            run.in_scope(scope)
+            async with self._threads:
+                run.start_timer()
+                value, error = await anyio.to_thread.run_sync(
+                    run.call_in_thread, func, limiter=_unlimited()
+                )
+            if error is not None:
+                raise error
+            return value
+        raise asyncio.CancelledError
+
+    async def _in_process(self, run: Run, call: Call) -> Any:
+        claim = run.claim
+        parcel = Parcel(
+            job_id=claim.job_id,
+            fields=dict(claim.record.fields),
+            call=call,
+            serializer=self._serializer if self._serializer.name in ("json", "pickle") else None,
+            url=self._backend.url,
+            key_prefix=self._backend.key_prefix,
+        )
+        with anyio.CancelScope() as scope:
+            run.in_scope(scope)
+            async with self._processes:
+                run.start_timer()
+                back = await anyio.to_process.run_sync(
+                    run_parcel, parcel, cancellable=True, limiter=_unlimited()
+                )
+            if back.retry is not None:
+                return back.retry
+            if back.failure is not None:
+                raise _FailedElsewhere(back.failure)
+            return back.value
+        raise asyncio.CancelledError
+
+    # -- judging ---------------------------------------------------------------------------------------------------------
+
+    def _outcome(self, run: Run, value: Any, error: BaseException | None) -> Outcome:
+        match run.reason:
+            case Reason.TIMEOUT:
+                timeout = run.claim.record.real("aio_timeout") or run.claim.record.number("timeout")
+                overdue = JobTimeoutException(
+                    f"Task exceeded maximum timeout value ({timeout} seconds)"
+                )
+                where = None if error is None else error.__traceback__
+                return self._failed(run, overdue.with_traceback(where))
+            case Reason.STOP:
+                return Stopped(time.time(), STOPPED_TEXT)
+            case Reason.LEASE_LOST | Reason.SHUTDOWN if error is not None:
+                return GivenBack(time.time())
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled_from_outside():
+            return GivenBack(time.time())
+        retry = as_retry(error if error is not None else value)
+        if retry is not None:
+            return retry_as_asked(run.claim, retry, time.time())
+        if isinstance(error, _FailedElsewhere):
+            return self._failed(
+                run, JobFailed(run.claim.job_id, error.failure.exc_info), error.failure
+            )
+        if error is not None:
+            return self._failed(run, error)
+        return self._finished(run, value)
+
+    def _finished(self, run: Run, value: Any) -> Outcome:
+        if value is None:
+            return Finished(time.time(), None)
+        try:
+            raw = encode_value(
+                self._serializer,
+                value,
+                what="result",
+                limit=self._result_limit,
+                context=run.claim.job_id,
+            )
+        except PayloadTooLarge as error:
+            return self._failed(run, ResultTooLarge(str(error)), may_retry=False)
+        except SerializationError as error:
+            return self._failed(run, ResultNotSerializable(str(error)), may_retry=False)
+        return Finished(time.time(), raw)
+
+    def _failed(
+        self,
+        run: Run,
+        error: BaseException,
+        failure: Failure | None = None,
+        *,
+        may_retry: bool = True,
+    ) -> Outcome:
+        run.error = error
+        failure = failure or failure_of(error)
+        retried: Retried | None = (
+            retry_after_failure(run.claim, failure, time.time()) if may_retry else None
+        )
+        return retried or Failed(time.time(), failure.error, failure.exc_info)
+
+
+class _FailedElsewhere(Exception):
+    """A failure that came back from a process."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.error)
+        self.failure = failure
+
+
+def _unlimited() -> anyio.CapacityLimiter:
+    """A limiter that is none: the executor counts for itself, so that a job's time runs from its start, not from its place in line."""
+    return anyio.CapacityLimiter(math.inf)
+
+
+def _why(run: Run) -> str:
+    return run.reason.value if run.reason is not None else "unknown"
+
+
+def _is_cancelled_from_outside() -> bool:
+    """Whether somebody else cancels this task (the loop is closing), rather than the job having raised CancelledError itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

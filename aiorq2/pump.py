@@ -1,0 +1,416 @@
+"""The heart of a worker: settle what has ended and claim what fits, in one pipeline, while the next batch gathers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Literal
+
+from aiorq2.backends.base import Claim, Claimed, ClaimRequest, Extended, Seat, Tally
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.errors import AiorqError, BackendUnavailable
+from aiorq2.executor import Executor
+from aiorq2.failure import failure_of
+from aiorq2.job import current_job
+from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
+from aiorq2.run import Reason, Run
+
+log = logging.getLogger("aiorq2.worker")
+
+Strategy = Literal["default", "round_robin", "random"]
+ExceptionHandler = Callable[..., Any]
+
+MAX_BATCH = 256
+CANCEL_GRACE_S = 2.0
+"""How long a job that was told to end may take; after that its slot is written off."""
+POLL_S = 1.0
+"""How soon a job that plain rq has pushed is seen, by the one idle worker that watches the queue."""
+SLEEP_S = 3.0
+"""How long the other idle workers sleep."""
+HANDLER_LIMIT_S = 60.0
+"""How long an exception handler may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appetite:
+    """What a worker claims, in which order, and when it has had enough."""
+
+    queues: tuple[str, ...]
+    concurrency: int
+    strategy: Strategy = "default"
+    promote: int = 100
+    burst: bool = False
+    max_jobs: int | None = None
+    max_idle_s: float | None = None
+
+
+class Pump:
+    """Claims, starts and settles the jobs of one worker.
+
+    A run takes a slot until its coroutine or thread has really ended, and its lease is kept until its outcome is settled: the two
+    are counted apart (``_runs`` and ``_leases``).
+    """
+
+    def __init__(
+        self,
+        backend: RedisBackend,
+        seat: Seat,
+        executor: Executor,
+        handlers: Sequence[ExceptionHandler],
+        appetite: Appetite,
+    ) -> None:
+        self.appetite = appetite
+        self.is_stopping = False
+        self.has_run_jobs = False
+        self._backend = backend
+        self._seat = seat
+        self._executor = executor
+        self._handlers = handlers
+        self._loop = asyncio.get_running_loop()
+        self._runs: dict[str, Run] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._leases: dict[str, Claim] = {}
+        self._ended: list[tuple[Claim, Outcome]] = []
+        self._stir = asyncio.Event()
+        self._is_hungry = True
+        self._is_woken = False
+        self._bell: asyncio.Task[bool] | None = None
+        self._next_look_s = POLL_S
+        self._paused_until = 0.0
+        self._jobs_left = appetite.max_jobs
+        self._order = list(appetite.queues)
+        self._idle_since = self._loop.time()
+        self._strays: dict[str, str] = {}
+        self._successes = self._failures = 0
+        self._working_time_s = 0.0
+
+    # -- what others may know --------------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> int:
+        """How many slots are taken."""
+        return len(self._runs)
+
+    @property
+    def unsettled(self) -> int:
+        """How many leases are held."""
+        return len(self._leases)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs and nothing is to be settled."""
+        return not self._leases and not self._ended
+
+    @property
+    def tally(self) -> Tally:
+        """The counters and the state, as RQ's worker hash has them."""
+        state = (
+            "suspended"
+            if self._paused_until > self._loop.time()
+            else "busy"
+            if self._leases
+            else "idle"
+        )
+        return Tally(state, self._successes, self._failures, self._working_time_s)
+
+    def leases(self) -> list[Claim]:
+        """Return the runs whose leases are to be kept; called from the heartbeat's thread."""
+        return list(self._leases.values())
+
+    # -- being told ------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Claim nothing more; ``run`` returns when what runs has ended."""
+        self.is_stopping = True
+        self._stir.set()
+
+    def interrupt_all(self, reason: Reason) -> None:
+        """Tell everything that runs to end."""
+        for run in list(self._runs.values()):
+            run.interrupt(reason)
+
+    def stop_job(self, job_id: str) -> None:
+        """Tell the runs of a job to end."""
+        for run in list(self._runs.values()):
+            if run.claim.job_id == job_id:
+                run.interrupt(Reason.STOP)
+
+    def stop_execution(self, execution_id: str) -> None:
+        """Tell one run to end."""
+        if execution_id in self._runs:
+            self._runs[execution_id].interrupt(Reason.STOP)
+
+    def on_extended(self, extended: Extended) -> None:
+        """Act on what a heartbeat brought back."""
+        for execution_id in extended.lost:
+            if execution_id in self._runs:
+                self._runs[execution_id].interrupt(Reason.LEASE_LOST)
+        for execution_id in extended.stopping:
+            self.stop_execution(execution_id)
+        strays = {
+            one: job_id for one, job_id in extended.standing.items() if one not in self._leases
+        }
+        if strays:
+            self._strays = strays
+            self._stir.set()
+
+    def on_cut_off(self) -> None:
+        """Redis was out of reach for a whole lease: others may have taken over everything that runs here."""
+        if any(not run.is_interrupted for run in self._runs.values()):
+            log.error(
+                "worker %s: Redis was out of reach for a whole lease; its %d jobs are cancelled",
+                self._seat.worker,
+                self.running,
+            )
+        self.interrupt_all(Reason.LEASE_LOST)
+
+    # -- the loop --------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Go on until stopped, or until the appetite is satisfied."""
+        while not self._is_done():
+            if self._strays:
+                await self._return_strays()
+            wanted = self._wanted()
+            if self._ended or self._is_woken or (wanted and self._is_hungry):
+                await self._turn(wanted)
+            else:
+                await self._sleep(wanted)
+
+    async def close(self) -> int:
+        """End what is left, and return how many threads cannot be ended."""
+        await self._silence_bell()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=0.2)
+        stuck = [run for run in self._runs.values() if run.is_in_thread]
+        for task in self._tasks.values():
+            task.cancel()
+        for run in stuck:
+            log.error("job %s: its thread does not end", run.claim.job_id)
+        return len(stuck)
+
+    def _is_done(self) -> bool:
+        if not self.is_idle:
+            return False
+        if self.is_stopping or self._jobs_left == 0:
+            return True
+        if self.appetite.burst and not self._is_hungry:
+            return True
+        longest = self.appetite.max_idle_s
+        return (
+            longest is not None
+            and not self._is_hungry
+            and self._loop.time() - self._idle_since >= longest
+        )
+
+    def _wanted(self) -> int:
+        if self.is_stopping or self._paused_until > self._loop.time():
+            return 0
+        free = max(0, self.appetite.concurrency - len(self._runs))
+        return free if self._jobs_left is None else min(free, self._jobs_left)
+
+    async def _turn(self, wanted: int) -> None:
+        """Settle and claim once."""
+        batch, self._ended = self._ended[:MAX_BATCH], self._ended[MAX_BATCH:]
+        request = self._request(min(wanted, MAX_BATCH)) if wanted or self._is_woken else None
+        self._is_woken = False
+        claimed = await self._backend.settle(self._seat, batch, request)
+        for claim, _ in batch:
+            self._leases.pop(claim.execution_id, None)
+        for claim, reply in claimed.refused:
+            log.warning("job %s: the outcome of its run was not accepted (%s)", claim.job_id, reply)
+        if request is not None:
+            self._digest(claimed)
+        if self.is_idle:
+            self._idle_since = (
+                max(self._idle_since, self._loop.time()) if batch else self._idle_since
+            )
+
+    def _request(self, wanted: int) -> ClaimRequest:
+        if self.appetite.strategy == "round_robin":
+            self._order.append(self._order.pop(0))
+        elif self.appetite.strategy == "random":
+            random.shuffle(self._order)
+        share = 0 if self.appetite.strategy == "default" else ceil(wanted / len(self._order))
+        return ClaimRequest(wanted, tuple(self._order), share=share, promote=self.appetite.promote)
+
+    def _digest(self, claimed: Claimed) -> None:
+        self._is_hungry = claimed.has_more
+        self._next_look_s = SLEEP_S * random.uniform(0.7, 1.0)
+        if claimed.is_watching:
+            self._next_look_s = min(
+                POLL_S,
+                max(claimed.next_due_in or 0, 0.001) if claimed.next_due_in is not None else POLL_S,
+            )
+        if claimed.is_suspended:
+            self._is_hungry = False
+            self._paused_until = self._loop.time() + POLL_S
+        if self._jobs_left is not None:
+            self._jobs_left -= len(claimed.claims)
+        for claim in claimed.claims:
+            self._begin(claim)
+
+    async def _sleep(self, wanted: int) -> None:
+        """Wait until something has ended, arrived or become due."""
+        if wanted and self._bell is None and not self.appetite.burst:
+            self._bell = self._loop.create_task(
+                self._listen(self._next_look_s), context=contextvars.Context()
+            )
+            self._bell.add_done_callback(lambda _: self._stir.set())
+        self._stir.clear()
+        if self._bell is not None and self._bell.done():
+            self._stir.set()
+        pause = self._longest_pause()
+        try:
+            async with asyncio.timeout(pause):
+                await self._stir.wait()
+        except TimeoutError:
+            self._is_hungry = self._is_hungry or (pause is not None and not self._bell)
+        if self._bell is not None and self._bell.done():
+            self._bell = None
+            self._is_hungry = self._is_woken = True
+
+    def _longest_pause(self) -> float | None:
+        now = self._loop.time()
+        moments = []
+        if self._paused_until > now:
+            moments.append(self._paused_until - now)
+        if self.appetite.max_idle_s is not None and self.is_idle:
+            moments.append(max(self._idle_since + self.appetite.max_idle_s - now, 0.001))
+        return min(moments, default=None)
+
+    async def _listen(self, timeout: float) -> bool:
+        try:
+            return await self._backend.wait(self._seat, self.appetite.queues, timeout)
+        except AiorqError:
+            await asyncio.sleep(0.2)
+            return False
+
+    async def _silence_bell(self) -> None:
+        """End the blocking read: by ringing, so that it takes no marker with it; by force if Redis does not answer."""
+        bell = self._bell
+        if bell is None or bell.done():
+            return
+        try:
+            async with asyncio.timeout(0.2):
+                await self._backend.ring(self._seat)
+                await asyncio.wait({bell})
+        except (TimeoutError, AiorqError):
+            bell.cancel()
+            await asyncio.wait({bell})
+
+    async def _return_strays(self) -> None:
+        """Give back what stands under this worker's name and is not here: started by a claim whose reply never came."""
+        strays = {
+            one: job_id
+            for one, job_id in self._strays.items()
+            if one not in self._leases and one not in self._runs
+        }
+        self._strays = {}
+        if strays:
+            log.warning(
+                "worker %s: giving back %d jobs that it was given and never heard of",
+                self._seat.worker,
+                len(strays),
+            )
+            try:
+                await self._backend.give_back(
+                    self._seat, [(job_id, one) for one, job_id in strays.items()]
+                )
+            except BackendUnavailable as error:
+                log.debug("%s", error)  # the next heartbeat names them again
+
+    # -- one run ---------------------------------------------------------------------------------------------------------
+
+    def _begin(self, claim: Claim) -> None:
+        run = Run(claim)
+        run.on_interrupt = self._allow_for_end
+        self.has_run_jobs = True
+        self._leases[claim.execution_id] = claim
+        self._runs[claim.execution_id] = run
+        self._tasks[claim.execution_id] = self._loop.create_task(
+            self._perform(run), context=contextvars.Context()
+        )
+
+    async def _perform(self, run: Run) -> None:
+        execution_id = run.claim.execution_id
+        try:
+            outcome = await self._executor.run(run)
+            self._emit(run, outcome)
+            if run.error is not None and self._handlers:
+                await self._call_handlers(run, run.error)
+        except BaseException as error:  # noqa: BLE001  a fault of ours must not cost the job, nor the worker its loop
+            log.exception("job %s: the worker failed to run it", run.claim.job_id)
+            failure = failure_of(error)
+            self._emit(run, Failed(time.time(), failure.error, failure.exc_info))
+        finally:
+            self._runs.pop(execution_id, None)
+            self._tasks.pop(execution_id, None)
+            self._stir.set()
+
+    def _allow_for_end(self, run: Run) -> None:
+        self._loop.call_later(CANCEL_GRACE_S, self._abandon, run)
+
+    def _abandon(self, run: Run) -> None:
+        if not run.is_settled:
+            log.error(
+                "job %s: it was told to end and goes on; its slot is lost until it does",
+                run.claim.job_id,
+            )
+            self._emit(run, self._executor.abandoned(run))
+
+    def _emit(self, run: Run, outcome: Outcome) -> None:
+        """Hand over how a run ended; only the first word counts."""
+        if run.is_settled:
+            return
+        run.is_settled = True
+        self._ended.append((run.claim, outcome))
+        self._idle_since = self._loop.time()
+        took = self._idle_since - run.started_at
+        self._working_time_s += took
+        match outcome:
+            case Finished():
+                self._successes += 1
+                log.info("job %s: finished in %.3f s", run.claim.job_id, took)
+            case GivenBack():
+                log.info(
+                    "job %s: given back after %.3f s (%s)",
+                    run.claim.job_id,
+                    took,
+                    run.reason and run.reason.value,
+                )
+            case Stopped():
+                self._failures += 1
+                log.info("job %s: stopped after %.3f s", run.claim.job_id, took)
+            case Retried(error=error, delay=delay):
+                self._failures += 1
+                log.warning(
+                    "job %s: %s after %.3f s; again in %.1f s", run.claim.job_id, error, took, delay
+                )
+            case Failed(error=error):
+                self._failures += 1
+                log.error("job %s: failed with %s after %.3f s", run.claim.job_id, error, took)
+        self._stir.set()
+
+    async def _call_handlers(self, run: Run, error: BaseException) -> None:
+        job = current_job.get()
+        for handler in self._handlers:
+            try:
+                async with asyncio.timeout(HANDLER_LIMIT_S):
+                    arguments = (job, type(error), error, error.__traceback__)
+                    if inspect.iscoroutinefunction(handler):
+                        answer = await handler(*arguments)
+                    else:
+                        answer = await asyncio.to_thread(handler, *arguments)
+            except Exception:
+                log.exception("job %s: an exception handler raised", run.claim.job_id)
+                continue
+            if answer is not None and not answer:
+                break

@@ -1,0 +1,382 @@
+"""Put jobs into a queue, and look at what waits there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from secrets import token_hex
+from typing import Any
+from uuid import uuid4
+
+from aiorq2.backends import connect, inspect
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.wire import record_of_spec
+from aiorq2.callables import describe_call, name_of, warn_if_not_allowed
+from aiorq2.errors import InvalidOption, NoSuchJobError
+from aiorq2.inline import run_inline
+from aiorq2.job import Job
+from aiorq2.options import (
+    DEFAULT_TIMEOUT,
+    OPTION_NAMES,
+    EnqueueData,
+    EnqueueOptions,
+    JobSpec,
+    ResultStore,
+    checked_name,
+)
+from aiorq2.serializers import PAYLOAD_LIMIT, Call, Serializer, encode_call, encode_value
+from aiorq2.serializers import resolve as resolve_serializer
+from aiorq2.timing import Duration, seconds, to_iso
+
+Func = Callable[..., Any] | str
+CHUNK = 500
+"""How many jobs ``enqueue_many`` encodes and sends at a time."""
+
+_NOT_YET = frozenset(
+    {
+        "depends_on",
+        "repeat",
+        "on_success",
+        "on_failure",
+        "on_stopped",
+        "rate_limit",
+        "webhooks",
+        "pipeline",
+    }
+)
+"""RQ's reserved keywords that this version refuses, lest they reach the function."""
+
+
+class Queue:
+    """A queue of jobs. Making one touches no network; every coroutine is one call to Redis unless it says otherwise.
+
+    Args:
+        name: its name.
+        backend: where it lives; default ``connect()``.
+        default_timeout: seconds (or a duration) that a run may take, unless the job says otherwise; -1 for ever.
+        is_async: False runs each job at once, in the task that enqueues it.
+        serializer: ``"json"``, ``"pickle"``, ``signed(…)`` or an object with ``dumps`` and ``loads``; workers need the same.
+        results: where results are kept: ``"hash"``, or ``"stream"`` where rq must be able to read them.
+        payload_limit: bytes that the arguments, and the meta, of a job may take.
+        connection: RQ's word for ``backend``; a URL or a ``redis.asyncio.Redis``.
+
+    >>> queue = Queue("low", backend=connect("redis://localhost:6379/0"))
+    >>> job = await queue.enqueue(add, 1, 2, job_timeout=60)
+    """
+
+    def __init__(
+        self,
+        name: str = "default",
+        backend: RedisBackend | None = None,
+        *,
+        default_timeout: Duration | None = None,
+        is_async: bool = True,
+        serializer: str | Serializer | object | None = None,
+        results: ResultStore = "hash",
+        payload_limit: int = PAYLOAD_LIMIT,
+        connection: Any = None,
+    ) -> None:
+        if backend is not None and connection is not None:
+            raise InvalidOption("Queue: give backend or connection, not both")
+        if results not in ("hash", "stream"):
+            raise InvalidOption(f"Queue(results={results!r}): 'hash' or 'stream'")
+        self.name = checked_name(name, "queue")
+        self.backend = backend if backend is not None else connect(connection)
+        self.default_timeout = (
+            _timeout(default_timeout) if default_timeout is not None else DEFAULT_TIMEOUT
+        )
+        self.is_async = is_async
+        self.serializer = resolve_serializer(serializer)
+        self.results = results
+        self.payload_limit = payload_limit
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Queue) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __len__(self) -> int:
+        raise TypeError("len(queue) would have to ask Redis: use `await queue.count()`")
+
+    # -- enqueueing ------------------------------------------------------------------------------------------------------
+
+    async def enqueue(self, f: Func, /, *args: Any, **kwargs: Any) -> Job:
+        """Enqueue ``f(*args, **kwargs)``. RQ's reserved keywords (``job_timeout``, ``job_id``, ``retry`` …) are options, the rest
+        goes to the function; with ``args=`` or ``kwargs=`` the arguments are given explicitly.
+
+        Raises:
+            InvalidOption: an option that cannot be meant, or a function that a worker could not find.
+            SerializationError, PayloadTooLarge: the arguments cannot be carried.
+            DuplicateJobError: ``unique=True`` and the id is taken.
+            InvalidJobOperation: a job with this ``job_id`` is running.
+            BackendUnavailable: Redis was away for too long; the call may be repeated with the same ``job_id``.
+
+        Redis: 1 call, shared with concurrent callers.
+        """
+        args, kwargs, options = split_options(args, kwargs)
+        return await self._enqueue(f, args, kwargs, EnqueueOptions.checked(**options))
+
+    async def enqueue_call(
+        self,
+        func: Func,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        timeout: Duration | None = None,
+        **options: Any,
+    ) -> Job:
+        """Enqueue with everything explicit; ``timeout`` is ``job_timeout``. As ``enqueue`` otherwise."""
+        _refuse_unknown(options)
+        if timeout is not None:
+            options["job_timeout"] = timeout
+        return await self._enqueue(
+            func, tuple(args or ()), dict(kwargs or {}), EnqueueOptions.checked(**options)
+        )
+
+    @staticmethod
+    def prepare_data(
+        func: Func,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        timeout: Duration | None = None,
+        **options: Any,
+    ) -> EnqueueData:
+        """Return one job for ``enqueue_many``; options as for ``enqueue_call``."""
+        _refuse_unknown(options)
+        if timeout is not None:
+            options["job_timeout"] = timeout
+        return EnqueueData(
+            func, tuple(args or ()), dict(kwargs or {}), EnqueueOptions.checked(**options)
+        )
+
+    async def enqueue_many(self, job_datas: Iterable[EnqueueData]) -> list[Job]:
+        """Enqueue many jobs. All are encoded before the first is sent, so that a bad one among them leaves none behind.
+
+        Raises:
+            InvalidOption: the same ``job_id`` stands twice among them; and as ``enqueue``.
+
+        Redis: 1 pipeline per 256 jobs.
+        """
+        datas = list(job_datas)
+        ids = [data.options.job_id for data in datas if data.options.job_id]
+        if len(ids) != len(set(ids)):
+            raise InvalidOption("enqueue_many: the same job_id stands twice among the jobs")
+        pairs = []
+        for index, data in enumerate(datas):
+            pairs.append(self._prepared(data.func, data.args, data.kwargs, data.options))
+            if index % CHUNK == CHUNK - 1:
+                await asyncio.sleep(0)  # let others have the loop
+        if not self.is_async:
+            return [await self._run_inline(spec, job) for spec, job in pairs]
+        for start in range(0, len(pairs), CHUNK):
+            await self.backend.add([spec for spec, _ in pairs[start : start + CHUNK]])
+        return [job for _, job in pairs]
+
+    def create_job(
+        self,
+        func: Func,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Job:
+        """Return a job that is not in Redis yet; ``enqueue_job`` puts it there."""
+        _refuse_unknown(options)
+        spec, job = self._prepared(
+            func, tuple(args or ()), dict(kwargs or {}), EnqueueOptions.checked(**options)
+        )
+        job.spec = spec
+        return job
+
+    async def enqueue_job(self, job: Job, at_front: bool = False) -> Job:
+        """Enqueue a job that ``create_job`` made, or one that has ended, again. Redis: 1 call.
+
+        Raises:
+            InvalidJobOperation: it is waiting or running.
+        """
+        if job.spec is None:
+            await self.backend.requeue(job.id, at_front=at_front)
+            return job
+        spec = replace(
+            job.spec,
+            origin=self.name,
+            options=replace(job.spec.options, at_front=at_front or job.spec.options.at_front),
+        )
+        return await self._send(spec, job)
+
+    async def _enqueue(
+        self, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], options: EnqueueOptions
+    ) -> Job:
+        return await self._send(*self._prepared(func, args, kwargs, options))
+
+    async def _send(self, spec: JobSpec, job: Job) -> Job:
+        if not self.is_async:
+            return await self._run_inline(spec, job)
+        await self.backend.add([spec])
+        return job
+
+    async def _run_inline(self, spec: JobSpec, job: Job) -> Job:
+        await run_inline(self.backend, spec, self.serializer)
+        try:
+            await job.refresh()
+        except NoSuchJobError:
+            pass  # result_ttl=0
+        return job
+
+    def _prepared(
+        self, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], options: EnqueueOptions
+    ) -> tuple[JobSpec, Job]:
+        """Encode a call into what travels, and the handle on it."""
+        ref = name_of(func)
+        if ref.instance is None:
+            warn_if_not_allowed(ref.name)
+        job_id = options.job_id or str(uuid4())
+        description = options.description or describe_call(ref.name, args, kwargs)
+        meta = options.meta
+        spec = JobSpec(
+            id=job_id,
+            func_name=ref.name,
+            origin=self.name,
+            data=encode_call(
+                self.serializer,
+                ref.name,
+                ref.instance,
+                args,
+                kwargs,
+                limit=self.payload_limit,
+                context=job_id,
+            ),
+            options=options,
+            description=description,
+            timeout=self.default_timeout if options.job_timeout is None else options.job_timeout,
+            created_at=to_iso(time.time()),
+            token=token_hex(8),
+            meta=None
+            if not meta
+            else encode_value(
+                self.serializer, meta, what="meta", limit=self.payload_limit, context=job_id
+            ),
+            results=self.results,
+        )
+        call = Call(ref.name, ref.instance, args, kwargs)
+        return spec, Job(record_of_spec(spec), self.backend, self.serializer, call=call)
+
+    # -- looking ---------------------------------------------------------------------------------------------------------
+
+    async def count(self) -> int:
+        """Return how many jobs wait."""
+        return int((await self.backend.run(["LLEN", self.backend.keys.queue(self.name)]))[0])
+
+    async def is_empty(self) -> bool:
+        """Return whether no job waits."""
+        return await self.count() == 0
+
+    async def get_job_ids(self, offset: int = 0, length: int = -1) -> list[str]:
+        """Return the ids that wait, the next one first, ``length`` of them from ``offset`` on (-1: all)."""
+        return await inspect.queued_ids(self.backend, self.name, offset, length)
+
+    async def get_jobs(self, offset: int = 0, length: int = -1) -> list[Job]:
+        """Return the jobs that wait. Redis: 1 call and 1 pipeline per 500 jobs."""
+        ids = await self.get_job_ids(offset, length)
+        return [
+            job
+            for job in await Job.fetch_many(ids, self.backend, self.serializer)
+            if job is not None
+        ]
+
+    async def fetch_job(self, job_id: str) -> Job | None:
+        """Return the job of this id if it is this queue's, None where there is none."""
+        try:
+            job = await Job.fetch(job_id, self.backend, self.serializer)
+        except NoSuchJobError:
+            return None
+        return job if job.origin == self.name else None
+
+    async def get_job_position(self, job_or_id: Job | str) -> int | None:
+        """Return the place of a job in the queue, from 0; None when it is not in it."""
+        return await inspect.position(self.backend, self.name, _id_of(job_or_id))
+
+    # -- clearing --------------------------------------------------------------------------------------------------------
+
+    async def empty(self) -> int:
+        """Delete the jobs that wait and return how many there were. Redis: 1 call per 500 jobs."""
+        removed = 0
+        while True:
+            reply = await self.backend.call("empty", queue=self.name, limit=CHUNK)
+            removed += int(reply[1])
+            if not reply[2]:
+                return removed
+
+    async def delete(self, delete_jobs: bool = True) -> None:
+        """Delete the queue, with the jobs that wait in it unless told otherwise. Redis: 1 call, and as ``empty``."""
+        if delete_jobs:
+            await self.empty()
+        keys = self.backend.keys
+        await self.backend.run(
+            ["DEL", keys.queue(self.name), keys.wake(self.name)],
+            ["SREM", keys.queues(), keys.queue(self.name)],
+        )
+
+    async def remove(self, job_or_id: Job | str) -> int:
+        """Take a job out of the list, as RQ does: its data stays, and nobody will run it until it is enqueued again.
+        ``job.cancel()`` or ``job.delete()`` is what you want. Returns whether it was there (0 or 1)."""
+        return int(
+            (
+                await self.backend.run(
+                    ["LREM", self.backend.keys.queue(self.name), 1, _id_of(job_or_id)]
+                )
+            )[0]
+        )
+
+    @classmethod
+    async def all(cls, backend: RedisBackend, **options: Any) -> list[Queue]:
+        """Return every queue that ever had a job; ``options`` as for ``Queue``."""
+        return [cls(name, backend, **options) for name in await inspect.queue_names(backend)]
+
+
+def split_options(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
+    """Part the keywords of ``enqueue`` into the function's arguments and the options, by RQ's rule.
+
+    Raises:
+        InvalidOption: positional arguments beside ``args=``, or an option of RQ's that this version does not have.
+    """
+    options = {name: kwargs.pop(name) for name in OPTION_NAMES & kwargs.keys()}
+    _refuse_unknown({name: None for name in _NOT_YET & kwargs.keys()})
+    if "args" not in kwargs and "kwargs" not in kwargs:
+        return args, kwargs, options
+    if args:
+        raise InvalidOption(
+            "enqueue: give the arguments after the function or with args= and kwargs=, not both"
+        )
+    explicit_args, explicit_kwargs = kwargs.pop("args", None), kwargs.pop("kwargs", None)
+    if kwargs:
+        raise InvalidOption(
+            f"enqueue: with args= or kwargs=, {sorted(kwargs)} must be given inside kwargs="
+        )
+    return tuple(explicit_args or ()), dict(explicit_kwargs or {}), options
+
+
+def _refuse_unknown(options: Mapping[str, Any]) -> None:
+    unknown = sorted(options.keys() - OPTION_NAMES)
+    if unknown:
+        what = "are not in this version" if _NOT_YET & set(unknown) else "are no options"
+        raise InvalidOption(
+            f"{', '.join(unknown)} {what}; there are {', '.join(sorted(OPTION_NAMES))}"
+        )
+
+
+def _timeout(value: Duration) -> int | float:
+    return seconds(value, name="default_timeout", minimum=0.001, infinite=True)
+
+
+def _id_of(job_or_id: Job | str) -> str:
+    return job_or_id.id if isinstance(job_or_id, Job) else job_or_id

@@ -1,0 +1,133 @@
+"""One claimed job on its way: how it can be interrupted, and why it was."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import threading
+from collections.abc import Callable
+from enum import Enum
+
+import anyio
+
+from aiorq2.backends.base import Claim
+from aiorq2.errors import JobTimeoutException
+
+
+class Reason(Enum):
+    """Why a run was told to end before it had."""
+
+    TIMEOUT = "timeout"
+    STOP = "stop"
+    LEASE_LOST = "lease lost"
+    SHUTDOWN = "shutdown"
+
+
+class Run:
+    """A claim, and the coroutine, thread or process that runs it.
+
+    ``interrupt`` may be called at any time, from the loop: a coroutine is cancelled, a process is killed, and in a thread an
+    exception is raised (as RQ's timer does), which code inside a C call only sees when that returns.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.reason: Reason | None = None
+        self.is_settled = False
+        self.started_at = asyncio.get_running_loop().time()
+        self.on_interrupt: Callable[[Run], None] | None = None
+        """Told once, when the run is interrupted."""
+        self._task: asyncio.Task[object] | None = None
+        self._scope: anyio.CancelScope | None = None
+        self._thread_id: int | None = None
+        self._lock = threading.Lock()
+        self.is_in_thread = False
+        self.error: BaseException | None = None
+        """What it failed with, for exception handlers."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the job was told to end."""
+        return self.reason is not None
+
+    def interrupt(self, reason: Reason) -> None:
+        """Tell the job to end. The first reason stands, but for a lost lease, which beats the others."""
+        first = self.reason is None
+        if first or reason is Reason.LEASE_LOST:
+            self.reason = reason
+        if not first:
+            return
+        if self._scope is not None:
+            self._scope.cancel()
+        elif self._task is not None:
+            self._task.cancel()
+        self._raise_in_thread(
+            JobTimeoutException if reason is Reason.TIMEOUT else asyncio.CancelledError
+        )
+        if self.on_interrupt is not None:
+            self.on_interrupt(self)
+
+    def check_cancelled(self) -> None:
+        """Raise ``CancelledError`` if the job was told to end."""
+        if self.reason is not None:
+            raise asyncio.CancelledError(f"the job is to end: {self.reason.value}")
+
+    def start_timer(self) -> None:
+        """Let the job's time run from now on; -1 is for ever."""
+        record = self.claim.record
+        timeout = record.real("aio_timeout") or record.real("timeout")
+        if timeout is not None and timeout > 0 and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(
+                timeout, self.interrupt, Reason.TIMEOUT
+            )
+
+    def end_timer(self) -> None:
+        """The job has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def in_task(self, task: asyncio.Task[object]) -> None:
+        """From now on the job is this task."""
+        self._task = task
+
+    def in_scope(self, scope: anyio.CancelScope) -> None:
+        """From now on the job is what runs in this scope: a thread or a process."""
+        self._scope = scope
+
+    def call_in_thread(self, func: Callable[[], object]) -> tuple[object, BaseException | None]:
+        """Call ``func`` in this thread so that ``interrupt`` reaches it; returns what it returned or raised."""
+        thread_id = threading.get_ident()
+        self._thread_id = thread_id
+        self.is_in_thread = True
+        try:
+            if self.reason is not None:
+                return None, asyncio.CancelledError()
+            return func(), None
+        except BaseException as error:
+            return None, error
+        finally:
+            self._leave_thread(thread_id)
+
+    def _leave_thread(self, thread_id: int) -> None:
+        """Make sure that no exception is raised in this thread from now on: it is about to serve another job."""
+        while True:
+            try:
+                with self._lock:
+                    self._thread_id = None
+                _set_async_exc(thread_id, None)
+                self.is_in_thread = False
+                return
+            except BaseException:  # noqa: BLE001  the interruption arrives here, its work done
+                continue
+
+    def _raise_in_thread(self, kind: type[BaseException]) -> None:
+        with self._lock:
+            if self._thread_id is not None:
+                _set_async_exc(self._thread_id, kind)
+
+
+def _set_async_exc(thread_id: int, kind: type[BaseException] | None) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread_id), None if kind is None else ctypes.py_object(kind)
+    )

@@ -1,0 +1,231 @@
+"""What a worker does beside running jobs: it keeps its leases alive, and frees those of the dead."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+
+from aiorq2.backends.base import Claim, Extended, Seat, Tally
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.errors import AiorqError
+
+log = logging.getLogger("aiorq2.worker")
+
+LOOP_LIMIT_S = 120.0
+"""An event loop that has not answered for so long loses its leases on purpose: it is not coming back."""
+
+
+class Heartbeat(threading.Thread):
+    """Move the leases of a worker's runs on, from a thread with a loop and a connection of its own: a job that blocks the event
+    loop costs its neighbours nothing. It also asks the loop whether it is alive, and says what it is stuck in when it is not.
+
+    Args:
+        claims: returns what runs at the moment; called in this thread.
+        tally: returns the counters; called in this thread.
+        on_extended: told, on the loop, what a heartbeat brought back.
+        on_cut_off: told, on the loop, that no lease can be trusted any more: Redis was out of reach for a whole one.
+    """
+
+    def __init__(
+        self,
+        backend: RedisBackend,
+        seat: Seat,
+        *,
+        claims: Callable[[], Sequence[Claim]],
+        tally: Callable[[], Tally],
+        on_extended: Callable[[Extended], None],
+        on_cut_off: Callable[[], None],
+    ) -> None:
+        super().__init__(name=f"aiorq2-heartbeat-{seat.worker}", daemon=True)
+        self._backend = backend
+        self._seat = seat
+        self._claims = claims
+        self._tally = tally
+        self._on_extended = on_extended
+        self._on_cut_off = on_cut_off
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._ending = threading.Event()
+        self._extended_at = time.monotonic()
+        self._answered_at = time.monotonic()
+        self._asked_at: float | None = None
+        self._is_stuck = False
+        self.unbroken_since: float | None = None
+        """Since when every heartbeat has arrived (monotonic seconds); None: since the start."""
+
+    def end(self) -> None:
+        """Stop after the heartbeat that is under way."""
+        self._ending.set()
+
+    def run(self) -> None:
+        """Beat every quarter of a lease until told to end."""
+        asyncio.run(self._beat_until_ended())
+
+    async def _beat_until_ended(self) -> None:
+        interval = self._seat.lease / 4
+        try:
+            while not self._ending.is_set():
+                self._watch_loop()
+                if await self._beat():
+                    await self._sleep(interval)
+                else:
+                    await self._sleep(min(0.5, interval))
+        finally:
+            await self._backend.close()
+
+    async def _beat(self) -> bool:
+        """Extend once; returns whether it arrived."""
+        if self._is_stuck and time.monotonic() - self._answered_at > LOOP_LIMIT_S:
+            return False  # let the leases go
+        try:
+            extended = await self._backend.extend(self._seat, self._claims(), self._tally())
+        except AiorqError as error:
+            log.debug("heartbeat of %s: %s", self._seat.worker, error)
+            self.unbroken_since = time.monotonic()
+            if time.monotonic() - self._extended_at > self._seat.lease:
+                self._tell(self._on_cut_off)
+            return False
+        if time.monotonic() - self._extended_at > self._seat.lease:
+            self.unbroken_since = (
+                time.monotonic()
+            )  # this process was frozen: the others may have been as well
+        self._extended_at = time.monotonic()
+        self._tell(self._on_extended, extended)
+        return True
+
+    def _tell(self, callback: Callable[..., None], *args: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    async def _sleep(self, seconds: float) -> None:
+        # In slices: the main thread waits for this one at the end, and a slice bounds that wait.
+        deadline = time.monotonic() + seconds
+        while not self._ending.is_set() and (left := deadline - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, 0.1))
+
+    # -- the watchdog ----------------------------------------------------------------------------------------------------
+
+    def _watch_loop(self) -> None:
+        now = time.monotonic()
+        if self._asked_at is not None and now - self._asked_at > max(1.0, self._seat.lease / 8):
+            if not self._is_stuck:
+                self._is_stuck = True
+                self._report(now - self._asked_at)
+            return
+        if self._asked_at is None:
+            self._asked_at = now
+            self._tell(self._answer)
+
+    def _answer(self) -> None:
+        if self._is_stuck:
+            log.warning("the event loop of %s answers again", self._seat.worker)
+        self._answered_at = time.monotonic()
+        self._asked_at = None
+        self._is_stuck = False
+
+    def _report(self, blocked_s: float) -> None:
+        frame = sys._current_frames().get(self._loop_thread)
+        stack = (
+            "".join(traceback.format_stack(frame, limit=25)) if frame is not None else "(no stack)"
+        )
+        running = ", ".join(claim.job_id for claim in self._claims()[:20])
+        log.warning(
+            "the event loop of %s has not answered for %.1f s; running: %s; it is in:\n%s",
+            self._seat.worker,
+            blocked_s,
+            running or "nothing",
+            stack,
+        )
+
+
+class Reaper:
+    """Free the jobs of dead workers: in every worker, without a leader, in bounded atomic passes (``reap.lua``).
+
+    A pass is due when the next lease ends, at the latest every few seconds. Nothing is freed until this worker's own heartbeats
+    have arrived for a whole lease: after an outage the others' come back first.
+
+    Args:
+        is_trusted: whether heartbeats have arrived for long enough.
+    """
+
+    LONGEST_S = 5.0
+
+    def __init__(
+        self,
+        backend: RedisBackend,
+        queues: Sequence[str],
+        *,
+        max_deaths: int,
+        is_trusted: Callable[[], bool],
+    ) -> None:
+        self._backend = backend
+        self._queues = queues
+        self._max_deaths = max_deaths
+        self._is_trusted = is_trusted
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        while True:
+            pause = 0.5
+            if self._is_trusted():
+                try:
+                    pause = await self._pass()
+                except AiorqError as error:
+                    log.debug("reaping: %s", error)
+            await asyncio.sleep(pause + random.uniform(0, 0.2))
+
+    async def _pass(self) -> float:
+        next_in = self.LONGEST_S
+        for queue in self._queues:
+            reaped = await self._backend.reap(queue, max_deaths=self._max_deaths)
+            for job_id in reaped.requeued:
+                log.warning(
+                    "job %s of queue %s: its worker died; it is queued again, at the front",
+                    job_id,
+                    queue,
+                )
+            for job_id in reaped.failed:
+                log.error(
+                    "job %s of queue %s: its worker died once too often; it has failed",
+                    job_id,
+                    queue,
+                )
+            if reaped.next_in is not None:
+                next_in = min(next_in, reaped.next_in)
+        return max(next_in, 0.05)
+
+
+class Sweeper:
+    """Trim the registries of the queues now and then: finished and failed jobs whose time is over, workers that are gone."""
+
+    INTERVAL_S = 60.0
+
+    def __init__(self, backend: RedisBackend, queues: Sequence[str]) -> None:
+        self._backend = backend
+        self._queues = queues
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        while True:
+            await asyncio.sleep(self.INTERVAL_S * random.uniform(0.5, 1.5))
+            try:
+                await self.sweep()
+            except AiorqError as error:
+                log.debug("sweeping: %s", error)
+
+    async def sweep(self) -> int:
+        """Trim once and return how many entries were removed. Redis: 1 call per queue and 500 entries."""
+        removed = 0
+        for queue in self._queues:
+            while True:
+                reply = await self._backend.call("sweep", queue=queue, limit=500)
+                removed += int(reply[1])
+                if int(reply[1]) < 500:
+                    break
+        return removed

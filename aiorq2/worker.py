@@ -1,0 +1,403 @@
+"""The worker: it knows when. What happened, the executor knows; how it is written, the backend."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib.metadata import version
+from secrets import token_hex
+from typing import Any
+
+from aiorq2.backends import connect, inspect
+from aiorq2.backends.base import Extended, Seat
+from aiorq2.backends.health import check_server, reap_after
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.callables import AllowList
+from aiorq2.commands import parse_command
+from aiorq2.errors import AiorqError, InvalidJobOperation, InvalidOption, WorkerNameTaken
+from aiorq2.executor import Executor
+from aiorq2.options import DEFAULT_RESULT_TTL, as_names, checked_name
+from aiorq2.pump import CANCEL_GRACE_S, Appetite, ExceptionHandler, Pump, Strategy
+from aiorq2.run import Reason
+from aiorq2.serializers import PAYLOAD_LIMIT, Serializer
+from aiorq2.serializers import resolve as resolve_serializer
+from aiorq2.timing import Duration, seconds, to_iso
+from aiorq2.upkeep import Heartbeat, Reaper, Sweeper
+
+log = logging.getLogger("aiorq2.worker")
+
+PROMOTE = 100
+"""How many scheduled jobs of a queue one claim moves at the most, once they are due."""
+
+
+class Worker:
+    """Run the jobs of some queues, many at a time, on the running event loop.
+
+    Args:
+        queues: names (or ``Queue`` objects), the most important first.
+        backend: where they live; default ``connect()``.
+        name: must be unique among living workers; default host, process and some random letters.
+        concurrency: how many jobs run at once.
+        sync_concurrency: how many of them may be plain functions, each in a thread (or a process).
+        lease: seconds after which others may take over the jobs of a worker that is not heard of.
+        grace: seconds that jobs get to finish when the worker is told to stop.
+        default_result_ttl: seconds for which results are kept where the job does not say.
+        exception_handlers: called ``handler(job, exc_type, exc, traceback)`` for every failed run, as RQ's; one that returns
+            something false but None ends the chain.
+        serializer: as the queues'.
+        allow: patterns of functions that may run beside project code and registered ones; ``["*"]`` lifts the restriction.
+        dequeue_strategy: ``"default"`` empties the first queue first, ``"round_robin"`` and ``"random"`` as RQ's.
+        max_deaths: a job whose worker has died so many times has failed.
+        strict: refuse to start on a Redis that may drop jobs (an evicting ``maxmemory-policy``), rather than warn.
+        handle_signals: install handlers for SIGTERM and SIGINT; default: in the main thread, unless somebody else has, and not
+            for a burst.
+
+    >>> await Worker(["high", "low"], backend=backend).work(burst=True)
+    """
+
+    def __init__(
+        self,
+        queues: str | Iterable[Any] = "default",
+        backend: RedisBackend | None = None,
+        *,
+        name: str | None = None,
+        concurrency: int = 100,
+        sync_concurrency: int = 32,
+        lease: Duration = 15,
+        grace: Duration = 30,
+        default_result_ttl: int = DEFAULT_RESULT_TTL,
+        exception_handlers: ExceptionHandler | Sequence[ExceptionHandler] = (),
+        serializer: str | Serializer | object | None = None,
+        allow: Iterable[str] = (),
+        dequeue_strategy: Strategy = "default",
+        max_deaths: int = 3,
+        strict: bool = False,
+        handle_signals: bool | None = None,
+        result_limit: int = PAYLOAD_LIMIT,
+        connection: Any = None,
+    ) -> None:
+        if concurrency < 1 or sync_concurrency < 1:
+            raise InvalidOption("Worker: concurrency and sync_concurrency are at least 1")
+        if dequeue_strategy not in ("default", "round_robin", "random"):
+            raise InvalidOption(
+                f"dequeue_strategy={dequeue_strategy!r}: 'default', 'round_robin' or 'random'"
+            )
+        given = [queues] if isinstance(queues, str) else list(queues)
+        self.queues = as_names([getattr(queue, "name", queue) for queue in given], "queue")
+        if not self.queues:
+            raise InvalidOption("Worker: at least one queue is needed")
+        self.name = checked_name(
+            name or f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}", "worker"
+        )
+        self.backend = backend if backend is not None else connect(connection)
+        self.concurrency = concurrency
+        self.grace = seconds(grace, name="grace")
+        self.serializer = resolve_serializer(serializer)
+        self.stuck_threads = 0
+        """How many threads had not ended when ``work`` did; a process that has any must be left with ``os._exit``."""
+        self._seat = Seat(
+            self.name,
+            token_hex(8),
+            float(seconds(lease, name="lease", minimum=0.1)),
+            int(default_result_ttl),
+        )
+        self._handlers = (
+            [exception_handlers] if callable(exception_handlers) else list(exception_handlers)
+        )
+        allowed = AllowList(allow, trust_all=self.serializer.name == "pickle")
+        self._make_executor: Callable[[RedisBackend], Executor] = lambda on: Executor(
+            on,
+            self.serializer,
+            allowed,
+            sync_concurrency=sync_concurrency,
+            result_limit=result_limit,
+        )
+        self._strategy = dequeue_strategy
+        self._max_deaths = max_deaths
+        self._strict = strict
+        self._handle_signals = handle_signals
+        self._pump: Pump | None = None
+        self._is_forced = False
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.name}: {', '.join(self.queues)}>"
+
+    # -- looking at workers ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def all(cls, backend: RedisBackend) -> list[inspect.WorkerRecord]:
+        """Return what is known of all living workers, rq's included. Redis: 2 calls."""
+        return await inspect.workers(backend)
+
+    @classmethod
+    async def count(cls, backend: RedisBackend) -> int:
+        """Return how many living workers there are. Redis: 2 calls."""
+        return len(await cls.all(backend))
+
+    # -- working ---------------------------------------------------------------------------------------------------------
+
+    async def work(
+        self,
+        burst: bool = False,
+        max_jobs: int | None = None,
+        max_idle_time: Duration | None = None,
+        with_scheduler: bool = True,
+    ) -> bool:
+        """Run jobs until told to stop, and return whether any was run. The names are RQ's.
+
+        Args:
+            burst: return when nothing is left to do now.
+            max_jobs: start no more than so many.
+            max_idle_time: return after so many seconds without a job.
+            with_scheduler: move scheduled jobs into their queues when they are due.
+
+        Raises:
+            WorkerNameTaken: a living worker has this name.
+            BackendRefused: Redis does not want us, is too old, or (``strict``) may drop jobs.
+            BackendUnavailable: only in a burst; otherwise the worker waits for Redis.
+
+        Redis: idle, 1 blocking call at a time and a heartbeat; busy, 1 pipeline for all that ended and the next claim.
+        """
+        pump = self._make_pump(burst, max_jobs, max_idle_time, with_scheduler)
+        with self._signals():
+            try:
+                await self._open(pump)
+                await asyncio.shield(self._task)
+            except asyncio.CancelledError:
+                await self._flee(pump)
+            finally:
+                await self._close(pump)
+        return pump.has_run_jobs
+
+    def request_stop(self) -> None:
+        """Stop: at first let running jobs finish within ``grace``; told again, cancel and give them back at once."""
+        pump, loop = self._pump, asyncio.get_running_loop()
+        if pump is None:
+            return
+        if not pump.is_stopping:
+            log.info("worker %s: stopping; %d jobs are running", self.name, pump.running)
+            pump.stop()
+            loop.call_later(self.grace, pump.interrupt_all, Reason.SHUTDOWN)
+            loop.call_later(self.grace + CANCEL_GRACE_S - 0.3, self._task.cancel)
+            if pump.is_idle:
+                loop.call_later(
+                    0.3, self._task.cancel
+                )  # Redis is away; there is nothing to wait for
+        elif not self._is_forced:
+            self._is_forced = True
+            log.warning("worker %s: stopping at once", self.name)
+            pump.interrupt_all(Reason.SHUTDOWN)
+            loop.call_later(CANCEL_GRACE_S + 0.2, self._task.cancel)
+
+    def _make_pump(
+        self,
+        burst: bool,
+        max_jobs: int | None,
+        max_idle_time: Duration | None,
+        with_scheduler: bool,
+    ) -> Pump:
+        if self._pump is not None:
+            raise InvalidJobOperation(f"worker {self.name!r} is working already; make another one")
+        if max_jobs is not None and max_jobs < 1:
+            raise InvalidOption("max_jobs is at least 1")
+        self._is_forced = False
+        self._backend = self.backend if burst else self.backend.patient()
+        self._seat = replace(self._seat, instance=token_hex(8))
+        self._pump = Pump(
+            self._backend,
+            self._seat,
+            self._make_executor(self._backend),
+            self._handlers,
+            Appetite(
+                queues=self.queues,
+                concurrency=self.concurrency,
+                strategy=self._strategy,
+                promote=PROMOTE if with_scheduler else 0,
+                burst=burst,
+                max_jobs=max_jobs,
+                max_idle_s=None
+                if max_idle_time is None
+                else float(seconds(max_idle_time, name="max_idle_time")),
+            ),
+        )
+        return self._pump
+
+    async def _open(self, pump: Pump) -> None:
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._pump_once_registered(pump))
+        self._duties: list[asyncio.Task[None]] = []
+        self._heartbeat: Heartbeat | None = None
+
+    async def _pump_once_registered(self, pump: Pump) -> None:
+        await self._register()
+        await check_server(self._backend, strict=self._strict)
+        await self._backend.subscribe(self._backend.keys.commands(self.name), self._on_message)
+        self._heartbeat = Heartbeat(
+            self._backend,
+            self._seat,
+            claims=pump.leases,
+            tally=lambda: pump.tally,
+            on_extended=self._on_extended,
+            on_cut_off=pump.on_cut_off,
+        )
+        self._heartbeat.start()
+        self._may_reap_after = await reap_after(self._backend, self._seat.lease)
+        reaper = Reaper(
+            self._backend, self.queues, max_deaths=self._max_deaths, is_trusted=self._is_trusted
+        )
+        sweeper = Sweeper(self._backend, self.queues)
+        loop = asyncio.get_running_loop()
+        self._duties += [
+            loop.create_task(duty.run(), context=contextvars.Context())
+            for duty in (reaper, sweeper)
+        ]
+        log.info("worker %s: listening on %s", self.name, ", ".join(self.queues))
+        await pump.run()
+
+    async def _flee(self, pump: Pump) -> None:
+        """Cancelled: by ourselves because time is up (then return), or by our caller (then give back what runs, and go)."""
+        if self._task.cancelled():
+            log.warning(
+                "worker %s: leaving %d runs behind; they are run again when their leases end",
+                self.name,
+                pump.unsettled,
+            )
+            return
+        pump.stop()
+        pump.interrupt_all(Reason.SHUTDOWN)
+        await asyncio.wait({self._task}, timeout=CANCEL_GRACE_S + 0.5)
+        raise asyncio.CancelledError
+
+    async def _close(self, pump: Pump) -> None:
+        for task in (*self._duties, self._task):
+            task.cancel()
+        await asyncio.wait({*self._duties, self._task})
+        if self._heartbeat is not None:
+            self._heartbeat.end()
+            await asyncio.to_thread(self._heartbeat.join, 1.0)
+        self.stuck_threads = await pump.close()
+        with suppress(AiorqError, TimeoutError):
+            async with asyncio.timeout(0.5 if pump.is_stopping else 2.0):
+                await self._backend.unregister(self._seat, self.queues)
+                await self._backend.unsubscribe(self._backend.keys.commands(self.name))
+        if self._backend is not self.backend:
+            await self._backend.close()
+        self._pump = None
+        log.info("worker %s: stopped", self.name)
+
+    async def _register(self) -> None:
+        now = to_iso(time.time())
+        fields: dict[str, str | int] = {
+            "birth": now,
+            "last_heartbeat": now,
+            "queues": ",".join(self.queues),
+            "pid": os.getpid(),
+            "hostname": socket.gethostname(),
+            "ip_address": "unknown",
+            "version": version("aiorq2"),
+            "python_version": sys.version,
+            "state": "idle",
+            "aio_concurrency": self.concurrency,
+            "aio_lease": str(self._seat.lease),
+        }
+        holder = await self._backend.register(self._seat, self.queues, fields)
+        if holder is not None and _is_dead_here(holder):
+            replaces = holder.get("aio_instance", b"").decode()
+            holder = await self._backend.register(
+                self._seat, self.queues, fields, replaces=replaces
+            )
+        if holder is not None:
+            where = (
+                f"{holder.get('hostname', b'?').decode()}, pid {holder.get('pid', b'?').decode()}"
+            )
+            raise WorkerNameTaken(
+                f"worker {self.name!r}: a living worker has this name ({where}); choose another"
+            )
+
+    # -- being told ------------------------------------------------------------------------------------------------------
+
+    def _on_extended(self, extended: Extended) -> None:
+        if self._pump is None:
+            return
+        if not extended.is_registered and not self._pump.is_stopping:
+            self._duties.append(asyncio.get_running_loop().create_task(self._register_again()))
+        self._pump.on_extended(extended)
+
+    async def _register_again(self) -> None:
+        try:
+            await self._register()
+        except AiorqError as error:
+            log.error("%s", error)
+
+    def _on_message(self, message: bytes | None) -> None:
+        command = parse_command(message) if message is not None and self._pump is not None else None
+        if command is None or self._pump is None:
+            return
+        log.info("worker %s: told %s %s", self.name, command.name, command.job_id)
+        match command.name:
+            case "shutdown":
+                self.request_stop()
+            case "kill-horse":
+                self._pump.interrupt_all(Reason.STOP)
+            case "stop-job":
+                self._pump.stop_job(command.job_id)
+            case "stop-execution":
+                self._pump.stop_execution(command.execution_id)
+
+    def _is_trusted(self) -> bool:
+        """Whether this worker may reap: its heartbeats have arrived for a whole lease, or it has just found Redis long up."""
+        now = time.monotonic()
+        assert self._heartbeat is not None
+        since = self._heartbeat.unbroken_since
+        return now >= self._may_reap_after and (since is None or now - since > self._seat.lease)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Handle SIGTERM and SIGINT while working, where that is ours to do."""
+        wanted = self._handle_signals
+        if threading.current_thread() is not threading.main_thread():
+            wanted = False
+        elif wanted is None:
+            is_burst = self._pump is not None and self._pump.appetite.burst
+            wanted = not is_burst and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        if not wanted:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+        with suppress(NotImplementedError):  # Windows' loop
+            for one in before:
+                loop.add_signal_handler(one, self.request_stop)
+        try:
+            yield
+        finally:
+            with suppress(NotImplementedError):
+                for one, handler in before.items():
+                    loop.remove_signal_handler(one)
+                    signal.signal(one, handler)
+
+
+def _is_dead_here(holder: Mapping[str, bytes]) -> bool:
+    """Whether the worker of this name ran on this host and its process is gone, or was this very process."""
+    if holder.get("hostname", b"").decode() != socket.gethostname():
+        return False
+    try:
+        pid = int(holder.get("pid", b""))
+        if pid == os.getpid():
+            return False
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OSError):
+        return False
+    return False

@@ -1,0 +1,131 @@
+"""A Redis that the tests start themselves, a key prefix per test, and a leak check after every test that used either backend."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Generator, Iterator
+
+import pytest
+import redis
+from fakeredis import FakeStrictRedis
+
+from aiorq2.backends import connect
+from aiorq2.backends.base import Backend
+from aiorq2.backends.memory import _server as memory_server
+from tests.support import jobs
+from tests.support.chaos_proxy import ChaosProxy
+from tests.support.eventually import gates
+from tests.support.keys import delete_all, leaks
+from tests.support.redis_server import RedisServer
+
+_FAILED = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers that belong to the fixtures of this file."""
+    config.addinivalue_line(
+        "markers", "leaks_allowed(reason): do not check the keys that the test leaves in its Redis"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the real server, so that ``-m 'not redis'`` runs without one."""
+    for item in items:
+        if "redis_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.redis)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember which test failed: what it leaves behind says nothing."""
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _clean_jobs() -> Iterator[None]:
+    """Forget what job functions noted down, and let go those that still wait at a gate."""
+    yield
+    gates.reset()
+    jobs.reset()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The server of this test run; a test that breaks the server makes a ``RedisServer`` of its own."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def key_prefix() -> str:
+    """What the keys of this test begin with."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def redis_url(
+    redis_server: RedisServer, key_prefix: str, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """The URL of the real Redis; what the test leaves there under ``key_prefix`` is checked and deleted."""
+    yield redis_server.url
+    with redis_server.client() as client:
+        _check_and_delete(client, key_prefix, request)
+
+
+@pytest.fixture
+def memory_url(key_prefix: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A ``memory://`` URL that no other test has; checked as above."""
+    name = uuid.uuid4().hex
+    yield f"memory://{name}"
+    with FakeStrictRedis(server=memory_server(name)) as client:
+        _check_and_delete(client, key_prefix, request)
+
+
+@pytest.fixture(params=[pytest.param("redis", marks=pytest.mark.redis), "memory"])
+def backend_url(request: pytest.FixtureRequest) -> str:
+    """The real Redis and ``memory://`` in turn."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+async def backend(backend_url: str, key_prefix: str) -> AsyncIterator[Backend]:
+    """A backend on the real Redis and one in memory in turn."""
+    backend = connect(backend_url, key_prefix=key_prefix)
+    yield backend
+    await backend.close()
+
+
+@pytest.fixture
+async def redis_backend(redis_url: str, key_prefix: str) -> AsyncIterator[Backend]:
+    """A backend on the real Redis."""
+    backend = connect(redis_url, key_prefix=key_prefix)
+    yield backend
+    await backend.close()
+
+
+@pytest.fixture
+def redis_client(redis_server: RedisServer, redis_url: str) -> Iterator[redis.Redis]:
+    """A blocking client of redis-py, to look and to plant things under ``key_prefix``."""
+    with redis_server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def chaos_proxy(redis_url: str) -> Iterator[ChaosProxy]:
+    """A proxy before the real Redis; its ``url`` is like ``redis_url``."""
+    with ChaosProxy(redis_url) as proxy:
+        yield proxy
+
+
+def _check_and_delete(client: redis.Redis, key_prefix: str, request: pytest.FixtureRequest) -> None:
+    found = leaks(client, key_prefix)
+    delete_all(client, key_prefix)
+    allowed = request.node.get_closest_marker("leaks_allowed")
+    if allowed and not allowed.args:
+        pytest.fail("leaks_allowed needs a reason", pytrace=False)
+    if found and not allowed and not request.node.stash.get(_FAILED, False):
+        pytest.fail("left behind in Redis:\n  " + "\n  ".join(found), pytrace=False)

@@ -1,0 +1,257 @@
+"""How long a job is kept: before it runs (``ttl``), after it has finished (``result_ttl``) and after it has failed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.options import DEFAULT_FAILURE_TTL
+from aiorq2.states import JobStatus, Verb
+from tests.contract import stage
+from tests.contract.stage import QUEUE, SEAT, Seat, in_status
+from tests.support.eventually import eventually
+
+ENDED = {Verb.FINISH: "finished", Verb.FAIL: "failed", Verb.STOP: "failed"}
+DEFAULT = {
+    Verb.FINISH: SEAT.result_ttl,
+    Verb.FAIL: DEFAULT_FAILURE_TTL,
+    Verb.STOP: DEFAULT_FAILURE_TTL,
+}
+
+
+def _option(verb: Verb, value: int) -> dict[str, Any]:
+    return {"result_ttl" if verb is Verb.FINISH else "failure_ttl": value}
+
+
+async def _score(backend: RedisBackend, registry: str, job_id: str) -> float:
+    (score,) = await backend.run(["ZSCORE", f"{backend.key_prefix}:{registry}:{QUEUE}", job_id])
+    return float(score)
+
+
+async def _now(backend: RedisBackend) -> int:
+    return int((await backend.run(["TIME"]))[0][0])
+
+
+@pytest.mark.parametrize("verb", ENDED)
+@pytest.mark.parametrize("given", [None, 70])
+async def test_ended_job_is_kept_for_its_time(
+    backend: RedisBackend, verb: Verb, given: int | None
+) -> None:
+    """The hash, the results and the place in the registry last as long as was asked for, else as long as the default."""
+    options = {} if given is None else _option(verb, given)
+    expected = DEFAULT[verb] if given is None else given
+    claimed = await stage.start(backend, results="stream", **options)
+
+    await stage.settle(backend, claimed, stage.OUTCOMES[verb])
+
+    assert expected - 2 <= await stage.ttl(backend, backend.keys.job(claimed.job_id)) <= expected
+    left = await stage.ttl(backend, backend.keys.results(claimed.job_id))
+    assert expected - 2 <= left <= expected
+    until = await _score(backend, ENDED[verb], claimed.job_id) - await _now(backend)
+    assert expected - 2 <= until <= expected + 1
+
+
+async def test_finished_job_is_kept_as_long_as_its_worker_says(backend: RedisBackend) -> None:
+    """Where the job says nothing, the result is kept for the worker's ``result_ttl``, as in RQ."""
+    await stage.add(backend)
+    seat = Seat("w3", "i3", lease=15, result_ttl=33)
+
+    await stage.settle(
+        backend, await stage.claim_one(backend, seat), stage.OUTCOMES[Verb.FINISH], seat
+    )
+
+    (score,) = await backend.run(["ZRANGE", backend.keys.finished(QUEUE), 0, 0, "WITHSCORES"])
+    assert float(score[1]) - await _now(backend) <= 34
+
+
+@pytest.mark.parametrize("verb", ENDED)
+async def test_ended_job_can_be_kept_for_ever(backend: RedisBackend, verb: Verb) -> None:
+    """With -1 nothing of the job expires; in the registries it scores as RQ has it."""
+    claimed = await stage.start(backend, results="stream", **_option(verb, -1))
+
+    await stage.settle(backend, claimed, stage.OUTCOMES[verb])
+
+    assert await stage.ttl(backend, backend.keys.job(claimed.job_id)) == -1
+    assert await stage.ttl(backend, backend.keys.results(claimed.job_id)) == -1
+    score = await _score(backend, ENDED[verb], claimed.job_id)
+    assert score == (float("inf") if verb is Verb.FINISH else -1)
+
+
+@pytest.mark.parametrize("verb", ENDED)
+async def test_ended_job_need_not_be_kept(backend: RedisBackend, verb: Verb) -> None:
+    """With 0 nothing of the job is left, but for a minute the word that it was added."""
+    claimed = await stage.start(backend, results="stream", **_option(verb, 0))
+
+    await stage.settle(backend, claimed, stage.OUTCOMES[verb])
+
+    left = await stage.everything(backend, but=["queues", "aio:wake:"])
+    (name,) = left
+    assert name.startswith("aio:replay:")
+    assert left[name][1], "it has a TTL"
+
+
+async def test_abandoned_job_need_not_be_kept(backend: RedisBackend) -> None:
+    """``failure_ttl=0`` also holds for a job that fails because its workers died."""
+    claimed = await stage.start(backend, failure_ttl=0)
+    await stage.end_lease(backend, claimed)
+
+    await backend.reap(QUEUE, max_deaths=1)
+
+    assert await stage.status_of(backend, claimed.job_id) is None
+    assert await stage.places(backend, claimed.job_id) == []
+
+
+async def test_waiting_job_expires_with_its_ttl(backend: RedisBackend) -> None:
+    """A job that was not started in time is forgotten; its id is skipped without a word."""
+    await stage.add(backend, "late", ttl=1)
+    await stage.add(backend, "punctual")
+    await eventually(lambda: _is_gone(backend, "late"))
+
+    claimed = await stage.claim(backend, count=2)
+
+    assert [one.job_id for one in claimed] == ["punctual"]
+    assert await stage.queued(backend) == []
+
+
+async def _is_gone(backend: RedisBackend, job_id: str) -> bool:
+    return not await stage.exists(backend, backend.keys.job(job_id))
+
+
+@pytest.mark.parametrize("status", [JobStatus.QUEUED, JobStatus.SCHEDULED])
+async def test_ttl_counts_from_the_enqueue(backend: RedisBackend, status: JobStatus) -> None:
+    """As in RQ, the time that a job spends among the scheduled ones counts."""
+    job = await in_status(backend, status, ttl=70)
+
+    assert 68 <= await stage.ttl(backend, backend.keys.job(job.id)) <= 70
+
+
+async def test_running_job_does_not_expire(backend: RedisBackend) -> None:
+    """Once started, a job outlives its ttl."""
+    claimed = await stage.start(backend, ttl=70)
+
+    assert await stage.ttl(backend, backend.keys.job(claimed.job_id)) == -1
+
+
+async def test_running_job_that_rq_requeued_does_not_expire(backend: RedisBackend) -> None:
+    """rq leaves the time-out of a failure on a job that it requeues; the claim lifts it."""
+    await stage.plant(backend, "x")
+    await backend.run(["EXPIRE", backend.keys.job("x"), 70])
+
+    await stage.claim_one(backend)
+
+    assert await stage.ttl(backend, backend.keys.job("x")) == -1
+
+
+@pytest.mark.parametrize("verb", [Verb.RETRY, Verb.GIVE_BACK, Verb.REAP, Verb.REQUEUE])
+async def test_job_that_waits_again_has_its_ttl_again(backend: RedisBackend, verb: Verb) -> None:
+    """Whatever brought a job back into its queue, its ttl holds there again, and its results go with it."""
+    claimed = await stage.start(backend, ttl=70)
+    if verb is Verb.REAP:
+        await stage.end_lease(backend, claimed)
+        await backend.reap(QUEUE, max_deaths=3)
+    elif verb is Verb.REQUEUE:
+        await stage.settle(backend, claimed, stage.OUTCOMES[Verb.FAIL])
+        await backend.requeue(claimed.job_id)
+    else:
+        await stage.settle(backend, claimed, stage.OUTCOMES[verb])
+
+    assert await stage.status_of(backend, claimed.job_id) == "queued"
+    assert 68 <= await stage.ttl(backend, backend.keys.job(claimed.job_id)) <= 70
+    if await stage.entries(backend, claimed.job_id):
+        assert await stage.ttl(backend, backend.keys.results(claimed.job_id)) >= 68
+
+
+async def test_job_that_is_requeued_no_longer_expires(backend: RedisBackend) -> None:
+    """The time for which a failure is kept ends with the requeue."""
+    job = await in_status(backend, JobStatus.FAILED, failure_ttl=70)
+
+    await backend.requeue(job.id)
+
+    assert await stage.ttl(backend, backend.keys.job(job.id)) == -1
+    assert await stage.ttl(backend, backend.keys.results(job.id)) == -1
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [(None, DEFAULT_FAILURE_TTL), (70, 70), (0, DEFAULT_FAILURE_TTL)]
+)
+async def test_canceled_job_is_kept_as_a_failed_one(
+    backend: RedisBackend, given: int | None, expected: int
+) -> None:
+    """A canceled job is kept for its ``failure_ttl``; one that wants none is kept for the default, so that it can be looked at."""
+    job = await in_status(backend, JobStatus.CANCELED, failure_ttl=given)
+
+    assert expected - 2 <= await stage.ttl(backend, backend.keys.job(job.id)) <= expected
+
+
+async def test_canceled_job_can_be_kept_for_ever(backend: RedisBackend) -> None:
+    """With ``failure_ttl=-1`` a canceled job stays."""
+    job = await in_status(backend, JobStatus.CANCELED, failure_ttl=-1)
+
+    assert await stage.ttl(backend, backend.keys.job(job.id)) == -1
+
+
+@pytest.mark.parametrize("lease", [0.2, 1, 1.5, 15.0])
+async def test_records_of_a_run_outlive_its_lease(backend: RedisBackend, lease: float) -> None:
+    """Any lease can be had, also one of a fraction of a second; what rq reads beside it lasts at least as long."""
+    await stage.add(backend)
+    seat = Seat("w3", "i3", lease=lease)
+
+    claimed = await stage.claim_one(backend, seat)
+    extended = await backend.extend(seat, [claimed], stage.TALLY)
+
+    assert extended.lost == frozenset()
+    execution = backend.keys.execution(claimed.job_id, claimed.execution_id)
+    assert await stage.ttl(backend, execution) >= int(lease)
+    for key in (
+        backend.keys.executions(claimed.job_id),
+        backend.keys.worker_executions(seat.worker),
+    ):
+        assert lease + 58 <= await stage.ttl(backend, key) <= lease + 61
+
+
+async def test_lease_ends_by_itself(backend: RedisBackend) -> None:
+    """Without heartbeats a short lease is over after its time, and the job is free again."""
+    await stage.add(backend, "x")
+    await stage.claim_one(backend, Seat("w3", "i3", lease=0.1))
+
+    assert (await backend.reap(QUEUE, max_deaths=3)).requeued == ()
+    await asyncio.sleep(0.1)
+    reaped = await backend.reap(QUEUE, max_deaths=3)
+
+    assert reaped.requeued == ("x",)
+
+
+async def test_lease_that_is_extended_does_not_end(backend: RedisBackend) -> None:
+    """A heartbeat moves the deadline on by a whole lease."""
+    await stage.add(backend)
+    claimed = await stage.claim_one(backend, Seat("w3", "i3", lease=0.1))
+    seat = Seat("w3", "i3", lease=5)
+
+    await backend.extend(seat, [claimed], stage.TALLY)
+    await asyncio.sleep(0.1)
+
+    assert (await backend.reap(QUEUE, max_deaths=3)).requeued == ()
+
+
+async def test_sweep_drops_what_is_over(backend: RedisBackend) -> None:
+    """The registries are trimmed of finished and failed jobs whose time is over and of canceled ones that are gone."""
+    finished = await in_status(backend, JobStatus.FINISHED)
+    failed = await in_status(backend, JobStatus.FAILED)
+    canceled = await in_status(backend, JobStatus.CANCELED)
+    kept = await in_status(backend, JobStatus.FAILED, failure_ttl=-1)
+    for job in (finished, failed, canceled):
+        await backend.run(["DEL", backend.keys.job(job.id), backend.keys.results(job.id)])
+    await backend.run(
+        ["ZADD", backend.keys.finished(QUEUE), 1, finished.id],
+        ["ZADD", backend.keys.failed(QUEUE), 1, failed.id],
+    )
+
+    reply = await backend.call("sweep", queue=QUEUE, limit=100)
+
+    assert reply[1] == 3
+    for job in (finished, failed, canceled):
+        assert await stage.places(backend, job.id) == []
+    assert await stage.places(backend, kept.id) == ["failed:q"]

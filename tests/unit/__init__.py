@@ -1,0 +1,1 @@
+"""Tests that need no Redis; under a second in total."""
