@@ -1,7 +1,7 @@
 """aiorq2: RQ's job API, rebuilt for asyncio. Start with ``Queue`` and ``Worker``; ``connect`` says where jobs live."""
 
+from aiorq2.allowlist import register
 from aiorq2.backends import connect
-from aiorq2.callables import register
 from aiorq2.errors import (
     AbandonedJobError,
     AiorqError,
@@ -29,7 +29,7 @@ from aiorq2.job import Job, get_current_job
 from aiorq2.options import Retry
 from aiorq2.queue import Queue
 from aiorq2.results import Result
-from aiorq2.serializers import signed
+from aiorq2.signing import signed
 from aiorq2.states import JobStatus
 from aiorq2.worker import Worker
 

@@ -15,8 +15,9 @@ import anyio.from_thread
 import anyio.to_process
 import anyio.to_thread
 
+from aiorq2.allowlist import AllowList
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.callables import AllowList, is_coroutine_callable
+from aiorq2.callables import is_coroutine_callable
 from aiorq2.errors import (
     DeserializationError,
     FunctionNotAllowed,
@@ -33,10 +34,11 @@ from aiorq2.failure import Failure, failure_of
 from aiorq2.job import Job, current_job, loop_bridge
 from aiorq2.offload import Parcel, run_parcel
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
+from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_value
+from aiorq2.payloads import decode_call as decode
 from aiorq2.retrying import as_retry, retry_after_failure, retry_as_asked
 from aiorq2.run import Reason, Run
-from aiorq2.serializers import PAYLOAD_LIMIT, Call, Serializer, encode_value
-from aiorq2.serializers import decode_call as decode
+from aiorq2.serializers import Serializer
 
 STOPPED_TEXT = "Job stopped by user, work-horse terminated."
 """RQ's words; its users grep for them."""
@@ -108,9 +110,12 @@ class Executor:
     async def _invoke(self, run: Run, func: Callable[..., Any], call: Call) -> Any:
         if run.is_interrupted:
             raise asyncio.CancelledError
-        if run.claim.record.fields.get("aio_offload") == b"process":
+        offload = run.claim.record.fields.get("aio_offload")
+        if offload == b"process":
             return await self._in_process(run, call)
         if is_coroutine_callable(func):
+            if offload == b"thread":
+                return await self._in_thread(run, functools.partial(run.run_coroutine, func, call))
             return await self._in_task(run, func(*call.args, **call.kwargs))
         value = await self._in_thread(run, functools.partial(func, *call.args, **call.kwargs))
         return await self._in_task(run, value) if inspect.isawaitable(value) else value
@@ -230,7 +235,7 @@ class _FailedElsewhere(Exception):
 
 
 def _unlimited() -> anyio.CapacityLimiter:
-    """A limiter that is none: the executor counts for itself, so that a job's time runs from its start, not from its place in line."""
+    """A limiter that is none: the executor counts for itself, so that a job's time runs from its start, not from its queueing."""
     return anyio.CapacityLimiter(math.inf)
 
 

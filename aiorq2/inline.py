@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import uuid4
 
+from aiorq2.allowlist import AllowList
 from aiorq2.backends.base import Claim, ClaimRequest, JobRecord, Seat
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.callables import AllowList
 from aiorq2.executor import Executor
 from aiorq2.options import JobSpec
 from aiorq2.outcome import Outcome, Retried

@@ -15,8 +15,9 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import describe_call
 from aiorq2.errors import JobCancelled, JobFailed, NoSuchJobError
 from aiorq2.options import JobSpec
+from aiorq2.payloads import Call, decode_call, decode_value, encode_value
 from aiorq2.results import Result, ResultType, result_of_entry, result_of_record, value_of_record
-from aiorq2.serializers import Call, Serializer, decode_call, decode_value, encode_value
+from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.states import JobStatus
 

@@ -17,7 +17,8 @@ from aiorq2.callables import is_coroutine_callable, resolve
 from aiorq2.failure import Failure, failure_of
 from aiorq2.job import Job, current_job
 from aiorq2.options import Retry
-from aiorq2.serializers import Call, Serializer
+from aiorq2.payloads import Call
+from aiorq2.serializers import Serializer
 
 
 @dataclass(frozen=True)

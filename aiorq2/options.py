@@ -206,7 +206,7 @@ class EnqueueOptions:
             raise InvalidOption(f"meta must be a dict, not {type(meta).__name__}")
         if offload not in (None, "thread", "process"):
             raise InvalidOption(
-                f"offload={offload!r}: 'thread' (default for plain functions) or 'process'"
+                f"offload={offload!r}: 'thread' (what plain functions run in anyway) or 'process'"
             )
         if unique and job_id is None:
             raise InvalidOption("unique=True needs a job_id: it is the id that must not exist yet")

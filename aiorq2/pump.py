@@ -346,7 +346,7 @@ class Pump:
             self._emit(run, outcome)
             if run.error is not None and self._handlers:
                 await self._call_handlers(run, run.error)
-        except BaseException as error:  # noqa: BLE001  a fault of ours must not cost the job, nor the worker its loop
+        except BaseException as error:
             log.exception("job %s: the worker failed to run it", run.claim.job_id)
             failure = failure_of(error)
             self._emit(run, Failed(time.time(), failure.error, failure.exc_info))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
 from typing import Any
 from uuid import uuid4
 
+from aiorq2.allowlist import warn_if_not_allowed
 from aiorq2.backends import connect, inspect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.wire import record_of_spec
-from aiorq2.callables import describe_call, name_of, warn_if_not_allowed
+from aiorq2.callables import describe_call, name_of
 from aiorq2.errors import InvalidOption, NoSuchJobError
 from aiorq2.inline import run_inline
 from aiorq2.job import Job
@@ -26,7 +28,8 @@ from aiorq2.options import (
     ResultStore,
     checked_name,
 )
-from aiorq2.serializers import PAYLOAD_LIMIT, Call, Serializer, encode_call, encode_value
+from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_call, encode_value
+from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.timing import Duration, seconds, to_iso
 
@@ -224,10 +227,8 @@ class Queue:
 
     async def _run_inline(self, spec: JobSpec, job: Job) -> Job:
         await run_inline(self.backend, spec, self.serializer)
-        try:
+        with suppress(NoSuchJobError):  # result_ttl=0
             await job.refresh()
-        except NoSuchJobError:
-            pass  # result_ttl=0
         return job
 
     def _prepared(
@@ -350,7 +351,7 @@ def split_options(
         InvalidOption: positional arguments beside ``args=``, or an option of RQ's that this version does not have.
     """
     options = {name: kwargs.pop(name) for name in OPTION_NAMES & kwargs.keys()}
-    _refuse_unknown({name: None for name in _NOT_YET & kwargs.keys()})
+    _refuse_unknown(dict.fromkeys(_NOT_YET & kwargs.keys()))
     if "args" not in kwargs and "kwargs" not in kwargs:
         return args, kwargs, options
     if args:

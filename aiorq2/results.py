@@ -12,7 +12,8 @@ from typing import Any
 from aiorq2.backends import wire
 from aiorq2.backends.base import JobRecord
 from aiorq2.errors import DeserializationError
-from aiorq2.serializers import Serializer, decode_value
+from aiorq2.payloads import decode_value
+from aiorq2.serializers import Serializer
 from aiorq2.states import JobStatus
 
 

@@ -6,12 +6,15 @@ import asyncio
 import ctypes
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
+from typing import Any
 
 import anyio
 
 from aiorq2.backends.base import Claim
 from aiorq2.errors import JobTimeoutException
+from aiorq2.payloads import Call
 
 
 class Reason(Enum):
@@ -44,6 +47,7 @@ class Run:
         self.is_in_thread = False
         self.error: BaseException | None = None
         """What it failed with, for exception handlers."""
+        self._cancel_elsewhere: Callable[[], object] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -62,9 +66,14 @@ class Run:
             self._scope.cancel()
         elif self._task is not None:
             self._task.cancel()
-        self._raise_in_thread(
-            JobTimeoutException if reason is Reason.TIMEOUT else asyncio.CancelledError
-        )
+        cancel_elsewhere = self._cancel_elsewhere
+        if cancel_elsewhere is not None:
+            with suppress(RuntimeError):  # its loop has just closed
+                cancel_elsewhere()
+        else:
+            self._raise_in_thread(
+                JobTimeoutException if reason is Reason.TIMEOUT else asyncio.CancelledError
+            )
         if self.on_interrupt is not None:
             self.on_interrupt(self)
 
@@ -90,6 +99,7 @@ class Run:
     def in_task(self, task: asyncio.Task[object]) -> None:
         """From now on the job is this task."""
         self._task = task
+        self._scope = None
 
     def in_scope(self, scope: anyio.CancelScope) -> None:
         """From now on the job is what runs in this scope: a thread or a process."""
@@ -104,10 +114,26 @@ class Run:
             if self.reason is not None:
                 return None, asyncio.CancelledError()
             return func(), None
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  user code; the executor judges
             return None, error
         finally:
             self._leave_thread(thread_id)
+
+    def run_coroutine(self, func: Callable[..., Any], call: Call) -> object:
+        """Run a coroutine function in this thread, on a loop of its own; an interruption cancels it there."""
+
+        async def main() -> object:
+            task = asyncio.current_task()
+            assert task is not None
+            loop = asyncio.get_running_loop()
+            self._cancel_elsewhere = lambda: loop.call_soon_threadsafe(task.cancel)
+            self.check_cancelled()
+            return await func(*call.args, **call.kwargs)
+
+        try:
+            return asyncio.run(main())
+        finally:
+            self._cancel_elsewhere = None
 
     def _leave_thread(self, thread_id: int) -> None:
         """Make sure that no exception is raised in this thread from now on: it is about to serve another job."""

@@ -106,7 +106,7 @@ class Heartbeat(threading.Thread):
     async def _sleep(self, seconds: float) -> None:
         # In slices: the main thread waits for this one at the end, and a slice bounds that wait.
         deadline = time.monotonic() + seconds
-        while not self._ending.is_set() and (left := deadline - time.monotonic()) > 0:
+        while not self._ending.is_set() and (left := deadline - time.monotonic()) > 0:  # noqa: ASYNC110  a thread sets it
             await asyncio.sleep(min(left, 0.1))
 
     # -- the watchdog ----------------------------------------------------------------------------------------------------

@@ -18,18 +18,19 @@ from importlib.metadata import version
 from secrets import token_hex
 from typing import Any
 
+from aiorq2.allowlist import AllowList
 from aiorq2.backends import connect, inspect
 from aiorq2.backends.base import Extended, Seat
 from aiorq2.backends.health import check_server, reap_after
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.callables import AllowList
 from aiorq2.commands import parse_command
 from aiorq2.errors import AiorqError, InvalidJobOperation, InvalidOption, WorkerNameTaken
 from aiorq2.executor import Executor
 from aiorq2.options import DEFAULT_RESULT_TTL, as_names, checked_name
+from aiorq2.payloads import PAYLOAD_LIMIT
 from aiorq2.pump import CANCEL_GRACE_S, Appetite, ExceptionHandler, Pump, Strategy
 from aiorq2.run import Reason
-from aiorq2.serializers import PAYLOAD_LIMIT, Serializer
+from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.timing import Duration, seconds, to_iso
 from aiorq2.upkeep import Heartbeat, Reaper, Sweeper

@@ -10,7 +10,7 @@ import redis
 from fakeredis import FakeStrictRedis
 
 from aiorq2.backends import connect
-from aiorq2.backends.base import Backend
+from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.memory import _server as memory_server
 from tests.support import jobs
 from tests.support.chaos_proxy import ChaosProxy
@@ -92,7 +92,7 @@ def backend_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def backend(backend_url: str, key_prefix: str) -> AsyncIterator[Backend]:
+async def backend(backend_url: str, key_prefix: str) -> AsyncIterator[RedisBackend]:
     """A backend on the real Redis and one in memory in turn."""
     backend = connect(backend_url, key_prefix=key_prefix)
     yield backend
@@ -100,7 +100,7 @@ async def backend(backend_url: str, key_prefix: str) -> AsyncIterator[Backend]:
 
 
 @pytest.fixture
-async def redis_backend(redis_url: str, key_prefix: str) -> AsyncIterator[Backend]:
+async def redis_backend(redis_url: str, key_prefix: str) -> AsyncIterator[RedisBackend]:
     """A backend on the real Redis."""
     backend = connect(redis_url, key_prefix=key_prefix)
     yield backend

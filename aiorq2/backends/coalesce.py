@@ -66,7 +66,7 @@ class Coalescer:
     async def _replies(self, commands: list[Command]) -> list[Any]:
         try:
             return await self._send(commands)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, it belongs to each of the callers
             return [error] * len(commands)
 
     async def close(self) -> None:

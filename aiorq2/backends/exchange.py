@@ -1,4 +1,4 @@
-"""Send pipelines until they are answered: what is transient is repeated, a missing script is loaded, the rest becomes an error of ours.
+"""Send pipelines until they are answered: what is transient is repeated, a missing script is loaded, the rest becomes our error.
 
 Repeating is safe because every script may run twice (design D4).
 """
@@ -117,7 +117,7 @@ class Exchange:
             return BackendFull(
                 f"Redis at {self._location} is out of memory (maxmemory); nothing was enqueued"
             )
-        if is_refusal(error):
+        if is_refusal(error) or "unauthenticated" in str(error):  # what NOAUTH is for long commands
             return BackendRefused(f"Redis at {self._location} refuses: {error}")
         if is_transient(error):
             return BackendUnavailable(

@@ -29,8 +29,8 @@ from aiorq2.backends.base import (
     Tally,
 )
 from aiorq2.backends.coalesce import Coalescer
-from aiorq2.backends.keys import Keys
 from aiorq2.backends.exchange import Exchange
+from aiorq2.backends.keys import Keys
 from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
 from aiorq2.backends.replies import raise_for
@@ -204,12 +204,13 @@ class RedisBackend:
         except BackendUnavailable:
             recovered = await self.exchange.send(line, commands)
             await self._give_back_unseen(seat, line, token)
-            return Claimed(refused=_refused(ended, recovered))
+            # Nobody knows what waits: without another claim a marker would be lost, and a burst would end too early.
+            return Claimed(has_more=True, refused=_refused(ended, recovered))
         return self._claimed(seat, started_at, replies.pop(), _refused(ended, replies))
 
     async def extend(self, seat: Seat, claims: Sequence[Claim], tally: Tally) -> Extended:
         """Move the leases of a worker's runs on. Redis: 1 pipeline, one call per 256 runs."""
-        named = {
+        named: dict[str, scripts.Arg] = {
             "worker": seat.worker,
             "instance": seat.instance,
             "lease": repr(seat.lease),
@@ -481,7 +482,10 @@ def _refused(
 
 
 def _readable(seat: Seat, started_at: float, jobs: Sequence[Any]) -> Iterator[Claim]:
-    """Yield the claims whose names are text; the others no client has enqueued, and they fail when their lease has ended often enough."""
+    """Yield the claims whose names are text.
+
+    The others no client has enqueued, and they fail when their lease has ended often enough.
+    """
     for raw in jobs:
         try:
             yield wire.claim_of(seat, started_at, raw)

@@ -68,9 +68,7 @@ async def test_heartbeat_tells_of_a_cancel_that_was_not_heard(backend: RedisBack
 
 
 @pytest.mark.parametrize("verb", [Verb.RETRY, Verb.GIVE_BACK, Verb.STOP])
-async def test_cancelled_run_ends_stopped_and_not_queued(
-    backend: RedisBackend, verb: Verb
-) -> None:
+async def test_cancelled_run_ends_stopped_and_not_queued(backend: RedisBackend, verb: Verb) -> None:
     """A run that was cancelled and is retried or given back all the same is stopped instead, with an entry."""
     claimed = await stage.start(backend)
     await backend.cancel(claimed.job_id)
@@ -85,9 +83,7 @@ async def test_cancelled_run_ends_stopped_and_not_queued(
     assert len(await stage.entries(backend, claimed.job_id)) == 1
 
 
-@pytest.mark.parametrize(
-    ("verb", "status"), [(Verb.FINISH, "finished"), (Verb.FAIL, "failed")]
-)
+@pytest.mark.parametrize(("verb", "status"), [(Verb.FINISH, "finished"), (Verb.FAIL, "failed")])
 async def test_run_that_ended_before_it_was_stopped_keeps_its_outcome(
     backend: RedisBackend, verb: Verb, status: str
 ) -> None:

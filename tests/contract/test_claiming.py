@@ -87,9 +87,7 @@ async def test_settling_works_while_suspended(backend: RedisBackend) -> None:
     claimed = await stage.start(backend)
     await backend.run(["SET", f"{backend.key_prefix}:suspended", 1])
 
-    answer = await backend.settle(
-        SEAT, [(claimed, stage.OUTCOMES[Verb.FINISH])], stage.request(1)
-    )
+    answer = await backend.settle(SEAT, [(claimed, stage.OUTCOMES[Verb.FINISH])], stage.request(1))
 
     assert (answer.is_suspended, answer.refused) == (True, ())
     assert await stage.status_of(backend, claimed.job_id) == "finished"
@@ -114,7 +112,7 @@ async def test_claim_promotes_nothing_when_told_not_to(backend: RedisBackend) ->
 
     claimed = await backend.claim(SEAT, stage.request(9, promote=0))
 
-    assert (_ids(claimed), claimed.next_due_in, claimed.is_watching) == ([], None, False)
+    assert (_ids(claimed), claimed.next_due_in) == ([], None)
     assert await stage.status_of(backend, job.id) == "scheduled"
 
 
@@ -136,9 +134,7 @@ async def test_settle_ends_many_runs_and_refuses_one(backend: RedisBackend) -> N
     await stage.end_lease(backend, b)
     await backend.reap(QUEUE, max_deaths=3)
 
-    answer = await backend.settle(
-        SEAT, [(one, stage.OUTCOMES[Verb.FINISH]) for one in (a, b, c)]
-    )
+    answer = await backend.settle(SEAT, [(one, stage.OUTCOMES[Verb.FINISH]) for one in (a, b, c)])
 
     assert [one.job_id for one, _ in answer.refused] == ["b"]
     assert [await stage.status_of(backend, one) for one in "abc"] == [

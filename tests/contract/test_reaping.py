@@ -14,7 +14,9 @@ from tests.contract.stage import OTHER_SEAT, QUEUE, SEAT, TALLY
 from tests.support.eventually import eventually
 
 
-async def _die(backend: RedisBackend, max_deaths: int = 3) -> tuple[tuple[str, ...], tuple[str, ...]]:
+async def _die(
+    backend: RedisBackend, max_deaths: int = 3
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Start the next job, let its worker die, and return what the reaper requeued and failed."""
     await stage.end_lease(backend, await stage.claim_one(backend))
     reaped = await backend.reap(QUEUE, max_deaths=max_deaths)

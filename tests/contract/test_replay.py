@@ -35,9 +35,7 @@ def _cancel(backend: RedisBackend, job_id: str) -> Command:
 
 
 def _requeue(backend: RedisBackend, job_id: str) -> Command:
-    return backend._command(
-        "requeue", {"id": job_id, "token": "t", "now_iso": NOW, "at_front": 0}
-    )
+    return backend._command("requeue", {"id": job_id, "token": "t", "now_iso": NOW, "at_front": 0})
 
 
 def _delete(backend: RedisBackend, job_id: str) -> Command:

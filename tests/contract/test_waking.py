@@ -18,7 +18,9 @@ NOBODY = 0.05
 """Seconds of a wait that nothing ends."""
 
 
-async def _is_woken(backend: RedisBackend, seat: Seat = SEAT, queues: Sequence[str] = (QUEUE,)) -> bool:
+async def _is_woken(
+    backend: RedisBackend, seat: Seat = SEAT, queues: Sequence[str] = (QUEUE,)
+) -> bool:
     return await backend.wait(seat, queues, NOBODY)
 
 
@@ -273,15 +275,16 @@ async def test_first_delayed_retry_wakes_a_worker_to_watch(backend: RedisBackend
 
 
 async def test_scheduled_job_starts_on_its_time(backend: RedisBackend) -> None:
-    """A worker that sleeps for as long as it is told starts a job within milliseconds of its time."""
-    await stage.add(backend, status=JobStatus.SCHEDULED, due_in=0.15)
+    """A worker that sleeps for as long as it is told starts a job when it is due, and not before."""
+    await stage.add(backend, status=JobStatus.SCHEDULED, due_in=0.3)
     idle = await backend.claim(SEAT, stage.request(1))
     assert idle.next_due_in is not None
-    assert 0 < idle.next_due_in <= 0.15
+    assert 0 < idle.next_due_in <= 0.3
     await backend.wait(SEAT, [QUEUE], 0.01)  # the marker that the add has left
 
+    assert await stage.claim(backend) == []
     await backend.wait(SEAT, [QUEUE], idle.next_due_in)
-    claimed = await eventually(lambda: stage.claim(backend), timeout=0.1, interval=0.005)
+    claimed = await eventually(lambda: stage.claim(backend), timeout=1, interval=0.005)
 
     assert len(claimed) == 1
 
@@ -294,5 +297,23 @@ async def test_cancelled_wait_leaves_a_usable_connection(backend: RedisBackend) 
         await waiting
 
     assert not await _is_woken(backend)
-    await stage.add(backend)
-    assert await _is_woken(backend)
+    await stage.add(backend, "a", "b")
+    await stage.claim(backend)
+    assert await backend.wait(SEAT, [QUEUE], 5)
+
+
+async def test_cancelled_wait_takes_no_marker(redis_backend: RedisBackend) -> None:
+    """What is added after a wait was cancelled wakes the next one. (In memory the cancelled one may have it: then it is the poll.)"""
+    waiting = await _sleeping(redis_backend)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await eventually(lambda: _is_free(redis_backend))
+
+    await stage.add(redis_backend)
+
+    assert await _is_woken(redis_backend)
+
+
+async def _is_free(backend: RedisBackend) -> bool:
+    return not await _is_blocked(backend)

@@ -105,3 +105,4 @@ greeter = Greeter()
 run_add = functools.partial(add, 1)
 run_shell = functools.partial(subprocess.run, ["true"])
 not_callable = 1
+text = "text"

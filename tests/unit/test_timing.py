@@ -24,7 +24,7 @@ from aiorq2.timing import (
     utc_now,
 )
 
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=30, deadline=None)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_iso_text_is_rqs_and_comes_back(moment: datetime) -> None:
 
 
 @quick
-@given(st.integers(-62_000_000_000, 200_000_000_000), st.integers(0, 999_999))
+@given(st.integers(-62_000_000_000, 60_000_000_000), st.integers(0, 999_999))
 def test_epoch_and_datetime_give_the_same_text(second: int, microsecond: int) -> None:
     """A time given in seconds since the epoch is written like the datetime, to the precision of a float."""
     moment = from_iso(to_iso(second + microsecond / 1e6))

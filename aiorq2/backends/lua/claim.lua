@@ -50,7 +50,7 @@ local function watch(queue)
   if not holder or holder == ARG.instance then
     redis.call('SET', key, ARG.instance, 'PX', ARG.watch_ms)
     watched = watched + 1
-    if redis.call('EXISTS', K.scheduler_lock(queue)) == 0 then
+    if promotable > 0 and redis.call('EXISTS', K.scheduler_lock(queue)) == 0 then
       local first = redis.pcall('ZRANGE', K.scheduled(queue), 0, 0, 'WITHSCORES')
       next_due = math.min(next_due, tonumber(first[2]) or math.huge)
     end
@@ -66,7 +66,7 @@ end
 if #members > 0 then
   redis.call('SADD', K.worker_executions(ARG.worker), unpack(members))
   redis.call('EXPIRE', K.worker_executions(ARG.worker), lease_s + 60)
-elseif wanted > 0 and promotable > 0 then
+elseif wanted > 0 then
   for i = ARG.queues, #ARGV do
     watch(ARGV[i])
   end

@@ -1,0 +1,178 @@
+"""From what ``connect`` makes a backend, and what it refuses before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import redis
+import redis.asyncio
+
+from aiorq2.backends import connect
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.errors import InvalidOption
+from aiorq2.states import Verb
+from tests.contract import stage
+from tests.support.redis_server import RedisServer
+
+
+async def _works(backend: RedisBackend) -> None:
+    """Take one job through its life."""
+    claimed = await stage.start(backend)
+    settled = await stage.settle(backend, claimed, stage.OUTCOMES[Verb.FINISH])
+    assert settled.refused == ()
+    observed = await backend.observe(claimed.job_id)
+    assert observed.record is not None
+    assert observed.record.fields["result"] == b"42"
+
+
+@pytest.mark.parametrize("decode_responses", [False, True])
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_existing_client_gives_its_address(
+    redis_url: str, key_prefix: str, decode_responses: bool, protocol: int
+) -> None:
+    """A client of redis-py is taken for its address and credentials; how it decodes is its own affair."""
+    client = redis.asyncio.Redis.from_url(
+        redis_url, decode_responses=decode_responses, protocol=protocol
+    )
+    backend = connect(client, key_prefix=key_prefix)
+
+    await _works(backend)
+
+    await backend.close()
+    assert await client.ping()
+    await client.aclose()
+
+
+async def test_existing_client_with_a_password_works(key_prefix: str) -> None:
+    """The credentials of a client are used and not shown."""
+    with RedisServer(requirepass="s3cret") as server:
+        client = redis.asyncio.Redis(host=server.host, port=server.port, password="s3cret")
+        backend = connect(client, key_prefix=key_prefix)
+
+        await _works(backend)
+
+        assert "s3cret" not in f"{backend!r} {backend.location}"
+        await backend.close()
+        await client.aclose()
+
+
+async def test_unix_socket_works(key_prefix: str) -> None:
+    """``unix://`` leads to the same Redis."""
+    with RedisServer(unixsocket=True) as server:
+        backend = connect(server.unix_url, key_prefix=key_prefix)
+
+        await _works(backend)
+
+        assert "redis.sock" in backend.location
+        await backend.close()
+
+
+@pytest.mark.parametrize("prefix", ["{rq}", "a.b:c-d_e", "RQ2"])
+async def test_prefix_may_hold_what_rq_allows(redis_server: RedisServer, prefix: str) -> None:
+    """All keys begin with the prefix, and nothing is written outside it."""
+    with RedisServer() as server:
+        backend = connect(server.url, key_prefix=prefix)
+
+        await _works(backend)
+
+        assert {key.partition(prefix)[:2] for key in _keys(server)} == {("", prefix)}
+        await backend.close()
+
+
+def _keys(server: RedisServer) -> list[str]:
+    return [key.decode() for key in server.command("KEYS", "*")]
+
+
+BAD: list[tuple[object, str]] = [
+    ("localhost:6379", "begins with"),
+    ("http://localhost:6379", "http"),
+    ("", "begins with"),
+    ("redis://localhost:port", "cannot be read"),
+    ("redis://localhost:99999999", "cannot be read"),
+    ("redis://localhost/?decode_responses=true", "decode_responses"),
+    ("redis://localhost/?db=zero", "cannot be read"),
+    ("redis://localhost/?no_such_option=1", "option"),
+    (6379, "int"),
+    (redis.Redis(), "synchronous"),
+    (redis, "module"),
+]
+
+
+@pytest.mark.parametrize(("source", "word"), BAD, ids=[str(source)[:40] for source, _ in BAD])
+def test_source_that_cannot_be_meant_is_refused(source: object, word: str) -> None:
+    """What is neither a URL nor an asyncio client is refused at once, with the reason."""
+    with pytest.raises(InvalidOption, match=word):
+        connect(source)
+
+
+def test_password_in_a_bad_url_is_not_shown() -> None:
+    """The message about a URL does not repeat its password."""
+    with pytest.raises(InvalidOption) as raised:
+        connect("redis://user:s3cret@localhost:port/0")
+
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("prefix", ["", "a b", "a*", "ü", "a\n", "a/b"])
+def test_prefix_that_cannot_be_meant_is_refused(prefix: str) -> None:
+    """The prefix follows RQ's rule for ``RQ_KEY_PREFIX``."""
+    with pytest.raises(InvalidOption, match="key_prefix"):
+        connect("memory://x", key_prefix=prefix)
+
+
+def test_environment_says_where_and_under_which_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a source the environment decides, our own variable before RQ's."""
+    monkeypatch.setenv("REDIS_URL", "redis://third:1/1")
+    assert connect().location == "third:1/1"
+    monkeypatch.setenv("RQ_REDIS_URL", "redis://second:1/1")
+    assert connect().location == "second:1/1"
+    monkeypatch.setenv("AIORQ2_URL", "redis://:s3cret@first:1/1")
+    monkeypatch.setenv("RQ_KEY_PREFIX", "mine")
+    backend = connect()
+    assert (backend.location, backend.key_prefix) == ("first:1/1", "mine")
+
+
+def test_nothing_is_sent_before_it_is_used() -> None:
+    """``connect`` needs neither a Redis nor an event loop."""
+    assert connect("redis://localhost:1/0").location == "localhost:1/0"
+    assert connect("memory://").location == "memory://"
+
+
+async def test_memory_is_shared_by_name(key_prefix: str) -> None:
+    """Two backends of one name see the same jobs, of two names they do not."""
+    one, same = (connect(f"memory://{key_prefix}", key_prefix="p") for _ in range(2))
+    other = connect(f"memory://{key_prefix}2", key_prefix="p")
+
+    (job_id,) = await stage.add(one)
+
+    assert await stage.queued(same) == [job_id]
+    assert await stage.queued(other) == []
+    for backend in (one, same, other):
+        await backend.close()
+
+
+def test_backend_works_in_two_event_loops_one_after_the_other(
+    backend_url: str, key_prefix: str
+) -> None:
+    """A backend made at import time serves ``asyncio.run`` any number of times."""
+    backend = connect(backend_url, key_prefix=key_prefix)
+
+    async def once() -> None:
+        await _works(backend)
+        job_id = (await stage.add(backend))[0]
+        await backend.cancel(job_id)
+        await backend.ended(job_id, 5)
+        await backend.close()
+
+    asyncio.run(once())
+    asyncio.run(once())
+
+
+async def test_closed_backend_can_be_used_again(backend: RedisBackend) -> None:
+    """``close`` closes connections; the next call opens them again."""
+    await _works(backend)
+    await backend.close()
+    await backend.close()
+
+    await _works(backend)

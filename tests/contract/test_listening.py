@@ -1,0 +1,168 @@
+"""Messages on channels: one connection for all of them, which comes back by itself and says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from aiorq2.backends import connect, listener
+from aiorq2.backends.redis import RedisBackend
+from tests.support.chaos_proxy import ChaosProxy
+from tests.support.eventually import eventually
+
+
+async def _publish(backend: RedisBackend, channel: str, message: str) -> int:
+    (heard,) = await backend.run(["PUBLISH", channel, message])
+    return int(heard)
+
+
+async def test_messages_are_handed_to_their_subscribers(backend: RedisBackend) -> None:
+    """Every message goes to the subscriber of its channel, in order."""
+    heard: list[tuple[str, bytes | None]] = []
+    one, two = f"{backend.key_prefix}:one", f"{backend.key_prefix}:two"
+    await backend.subscribe(one, lambda message: heard.append(("one", message)))
+    await backend.subscribe(two, lambda message: heard.append(("two", message)))
+
+    for channel, message in ((one, "a"), (two, "b"), (one, "c")):
+        assert await _publish(backend, channel, message) == 1
+
+    await eventually(lambda: len(heard) == 3)
+    assert heard == [("one", b"a"), ("two", b"b"), ("one", b"c")]
+
+
+async def test_subscription_holds_when_subscribe_returns(backend: RedisBackend) -> None:
+    """Nothing that is published after ``subscribe`` has returned is missed."""
+    for n in range(20):
+        await backend.subscribe(f"{backend.key_prefix}:{n}", lambda message: None)
+        assert await _publish(backend, f"{backend.key_prefix}:{n}", "x") == 1
+
+
+async def test_unsubscribed_channel_is_not_heard(backend: RedisBackend) -> None:
+    """After ``unsubscribe`` the channel is silent, the others are not."""
+    heard: list[bytes | None] = []
+    one, two = f"{backend.key_prefix}:one", f"{backend.key_prefix}:two"
+    await backend.subscribe(one, heard.append)
+    await backend.subscribe(two, heard.append)
+
+    await backend.unsubscribe(one)
+    await backend.unsubscribe("never was")
+    await _publish(backend, one, "a")
+    await _publish(backend, two, "b")
+
+    await eventually(lambda: heard == [b"b"])
+
+
+async def test_subscriber_that_raises_harms_no_other(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mistake in one subscriber is logged; the listener goes on."""
+    heard: list[bytes | None] = []
+    channel = f"{backend.key_prefix}:one"
+
+    def receive(message: bytes | None) -> None:
+        heard.append(message)
+        if message == b"bad":
+            raise ValueError("boom")
+
+    await backend.subscribe(channel, receive)
+    with caplog.at_level(logging.ERROR, "aiorq2.backend"):
+        await _publish(backend, channel, "bad")
+        await _publish(backend, channel, "good")
+        await eventually(lambda: heard == [b"bad", b"good"])
+
+    assert "boom" in caplog.text
+
+
+async def test_command_says_how_many_heard_it(backend: RedisBackend) -> None:
+    """A command to a worker that is not there is heard by nobody."""
+    heard: list[bytes | None] = []
+    await backend.subscribe(backend.keys.commands("w1"), heard.append)
+
+    assert await backend.command("w1", '{"command": "shutdown"}') == 1
+    assert await backend.command("w2", '{"command": "shutdown"}') == 0
+    await eventually(lambda: heard == [b'{"command": "shutdown"}'])
+
+
+async def test_reconnection_is_told_to_subscribers(redis_backend: RedisBackend) -> None:
+    """After the connection was lost subscribers get None: they may have missed something."""
+    heard: list[bytes | None] = []
+    channel = f"{redis_backend.key_prefix}:one"
+    await redis_backend.subscribe(channel, heard.append)
+
+    await redis_backend.run(["CLIENT", "KILL", "TYPE", "pubsub"])
+
+    await eventually(lambda: heard == [None])
+    assert await _publish(redis_backend, channel, "a") == 1
+    await eventually(lambda: heard == [None, b"a"])
+
+
+async def test_subscription_made_while_redis_is_away_is_made_up_for(
+    chaos_proxy: ChaosProxy, key_prefix: str
+) -> None:
+    """``subscribe`` does not wait for Redis to come back; the subscription follows when it does."""
+    backend = connect(chaos_proxy.url, key_prefix=key_prefix)
+    heard: list[bytes | None] = []
+    await backend.subscribe(f"{key_prefix}:one", heard.append)
+    chaos_proxy.stall()
+    chaos_proxy.reset_all()
+
+    await backend.subscribe(f"{key_prefix}:two", heard.append)
+    chaos_proxy.resume()
+
+    async def both_are_heard() -> bool:
+        return all([await _publish(backend, f"{key_prefix}:{one}", "x") for one in ("one", "two")])
+
+    await eventually(both_are_heard)
+    await backend.close()
+
+
+async def test_silent_subscription_is_replaced(
+    chaos_proxy: ChaosProxy, key_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A half-open connection says nothing any more, not even that it is lost; it is noticed by the missing pongs."""
+    monkeypatch.setattr(listener, "PING_S", 0.05)
+    backend = connect(chaos_proxy.url, key_prefix=key_prefix, timeout=0.2)
+    heard: list[bytes | None] = []
+    await backend.subscribe(f"{key_prefix}:one", heard.append)
+
+    chaos_proxy.stall()
+    await asyncio.sleep(0.3)
+    chaos_proxy.resume()
+
+    await eventually(lambda: None in heard)
+    assert await _publish(backend, f"{key_prefix}:one", "a") >= 1
+    await eventually(lambda: heard[-1] == b"a")
+    await backend.close()
+
+
+async def test_quiet_subscription_is_kept(
+    redis_backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A channel on which nothing happens keeps its connection."""
+    monkeypatch.setattr(listener, "PING_S", 0.02)
+    heard: list[bytes | None] = []
+    await redis_backend.subscribe(f"{redis_backend.key_prefix}:one", heard.append)
+
+    await asyncio.sleep(0.3)
+
+    assert heard == []
+
+
+async def test_listener_without_channels_comes_back_quietly(
+    redis_backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that was lost when nobody listened does not stop the next subscription."""
+    channel = f"{redis_backend.key_prefix}:one"
+    await redis_backend.subscribe(channel, lambda message: None)
+    await redis_backend.unsubscribe(channel)
+    with caplog.at_level(logging.DEBUG, "aiorq2.backend"):
+        await redis_backend.run(["CLIENT", "KILL", "TYPE", "pubsub"])
+        heard: list[bytes | None] = []
+        await asyncio.sleep(0.2)
+        await redis_backend.subscribe(channel, heard.append)
+
+    assert await _publish(redis_backend, channel, "a") == 1
+    await eventually(lambda: heard[-1:] == [b"a"])
+    assert caplog.text.count("was lost") <= 1

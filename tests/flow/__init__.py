@@ -1,0 +1,1 @@
+"""The living tutorial: one concept a file."""

@@ -1,0 +1,1 @@
+"""Real processes: signals, kills, restarts; all of it slow."""
