@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from aiorq2.errors import InvalidOption
 from aiorq2.states import JobStatus
-from aiorq2.timing import Duration, seconds
+from aiorq2.timing import Duration, durations, seconds
 
 DEFAULT_TIMEOUT = 180
 """Seconds; RQ's ``Queue.DEFAULT_TIMEOUT``."""
@@ -98,7 +98,7 @@ class Retry(Exception):
         if not 0 <= jitter <= 1:
             raise InvalidOption(f"Retry(jitter={jitter!r}): a share between 0 and 1 is needed")
         self.max = max
-        self.intervals = _intervals(interval)
+        self.intervals = durations(interval, name="Retry(interval)")
         if backoff != 1 and len(self.intervals) > 1:
             raise InvalidOption("Retry: give either a list of intervals or a backoff, not both")
         self.enqueue_at_front = enqueue_at_front
@@ -142,13 +142,6 @@ def _retry_again(
     on: list[str],
 ) -> Retry:
     return Retry(max, intervals, front, backoff=backoff, max_interval=longest, jitter=jitter, on=on)
-
-
-def _intervals(given: Duration | Iterable[Duration]) -> list[int | float]:
-    several = [given] if isinstance(given, int | float | str | timedelta) else list(given)
-    if not several:
-        raise InvalidOption("Retry(interval=[]): at least one interval is needed")
-    return [seconds(one, name="Retry(interval)") for one in several]
 
 
 def _exception_name(given: object) -> str:

@@ -94,7 +94,7 @@ class WorkerPool:
         now = time.monotonic()
         if slot.is_running:
             slot.press(now)
-            self._has_worked = self._has_worked or slot.has_started(now)
+            self._has_worked = slot.has_started(now) or self._has_worked
             return
         if slot.process is not None:
             self._ended(slot, now, slot.collect())
@@ -321,14 +321,19 @@ class Leash:
             stop()
 
     def _listen(self, loop: asyncio.AbstractEventLoop, heed: Callable[[str], None]) -> None:
-        with suppress(OSError, RuntimeError):  # the loop is closed
-            while told := os.read(self._end, 1):
-                if told == STOP:
-                    loop.call_soon_threadsafe(heed, "pool")
+        with suppress(RuntimeError):  # the loop is closed: this process is at its end
+            while self._told() == STOP:
+                loop.call_soon_threadsafe(heed, "pool")
             log.warning("the pool of this worker process is gone; stopping")
             loop.call_soon_threadsafe(heed, "break")
         time.sleep(self._grace + KILL_AFTER_S)
         os._exit(1)
+
+    def _told(self) -> bytes:
+        try:
+            return os.read(self._end, 1)
+        except OSError:  # reset: the pool died before it had read everything
+            return b""
 
 
 class _Sources:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import SupportsFloat
@@ -56,6 +56,18 @@ def seconds(
         raise TimeoutFormatError(_out_of_range(value, name, minimum, infinite))
     # A float that is whole must not become "180.0": rq reads these fields with int().
     return int(number) if number == int(number) else number
+
+
+def durations(given: Duration | Iterable[Duration], *, name: str) -> list[int | float]:
+    """Return one or several durations as a list of seconds.
+
+    Raises:
+        TimeoutFormatError: there is none, or one cannot be read.
+    """
+    several = [given] if isinstance(given, int | float | str | timedelta) else list(given)
+    if not several:
+        raise TimeoutFormatError(f"{name}: at least one interval is needed")
+    return [seconds(one, name=name) for one in several]
 
 
 def _as_number(value: object) -> int | float | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
+from aiorq2.backends import connect
 from aiorq2.backends.base import Claim, Claimed, ClaimRequest, JobRecord, Seat, Tally
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.options import EnqueueOptions, JobSpec
@@ -87,6 +89,16 @@ def request(
 ) -> ClaimRequest:
     """Return what a worker asks for."""
     return ClaimRequest(count, tuple(queues), promote=promote, watch_s=watch_s)
+
+
+@asynccontextmanager
+async def opened(source: Any, **options: Any) -> AsyncIterator[RedisBackend]:
+    """Connect a further backend, and close it."""
+    backend = connect(source, **options)
+    try:
+        yield backend
+    finally:
+        await backend.close()
 
 
 async def add(backend: RedisBackend, *ids: str, **options: Any) -> list[str]:

@@ -13,6 +13,7 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import InvalidOption
 from aiorq2.states import Verb
 from tests.contract import stage
+from tests.contract.stage import opened
 from tests.support.redis_server import RedisServer
 
 
@@ -35,53 +36,45 @@ async def test_existing_client_gives_its_address(
     client = redis.asyncio.Redis.from_url(
         redis_url, decode_responses=decode_responses, protocol=protocol
     )
-    backend = connect(client, key_prefix=key_prefix)
+    async with client:
+        async with opened(client, key_prefix=key_prefix) as backend:
+            await _works(backend)
 
-    await _works(backend)
-
-    await backend.close()
-    assert await client.ping()
-    await client.aclose()
+        assert await client.ping()
 
 
+@pytest.mark.redis
 async def test_existing_client_with_a_password_works(key_prefix: str) -> None:
     """The credentials of a client are used and not shown."""
     with RedisServer(requirepass="s3cret") as server:
         client = redis.asyncio.Redis(host=server.host, port=server.port, password="s3cret")
-        backend = connect(client, key_prefix=key_prefix)
+        async with client, opened(client, key_prefix=key_prefix) as backend:
+            await _works(backend)
 
-        await _works(backend)
-
-        assert "s3cret" not in f"{backend!r} {backend.location}"
-        await backend.close()
-        await client.aclose()
+            assert "s3cret" not in f"{backend!r} {backend.location}"
 
 
+@pytest.mark.redis
 async def test_unix_socket_works(key_prefix: str) -> None:
     """``unix://`` leads to the same Redis."""
     with RedisServer(unixsocket=True) as server:
-        backend = connect(server.unix_url, key_prefix=key_prefix)
+        async with opened(server.unix_url, key_prefix=key_prefix) as backend:
+            await _works(backend)
 
-        await _works(backend)
-
-        assert "redis.sock" in backend.location
-        await backend.close()
+            assert "redis.sock" in backend.location
 
 
+@pytest.mark.redis
 @pytest.mark.parametrize("prefix", ["{rq}", "a.b:c-d_e", "RQ2"])
-async def test_prefix_may_hold_what_rq_allows(redis_server: RedisServer, prefix: str) -> None:
+async def test_prefix_may_hold_what_rq_allows(prefix: str) -> None:
     """All keys begin with the prefix, and nothing is written outside it."""
     with RedisServer() as server:
-        backend = connect(server.url, key_prefix=prefix)
+        async with opened(server.url, key_prefix=prefix) as backend:
+            await _works(backend)
 
-        await _works(backend)
-
-        assert {key.partition(prefix)[:2] for key in _keys(server)} == {("", prefix)}
-        await backend.close()
-
-
-def _keys(server: RedisServer) -> list[str]:
-    return [key.decode() for key in server.command("KEYS", "*")]
+        keys: list[bytes] = server.command("KEYS", "*")
+        assert keys
+        assert all(key.startswith(f"{prefix}:".encode()) for key in keys)
 
 
 BAD: list[tuple[object, str]] = [
@@ -141,15 +134,15 @@ def test_nothing_is_sent_before_it_is_used() -> None:
 
 async def test_memory_is_shared_by_name(key_prefix: str) -> None:
     """Two backends of one name see the same jobs, of two names they do not."""
-    one, same = (connect(f"memory://{key_prefix}", key_prefix="p") for _ in range(2))
-    other = connect(f"memory://{key_prefix}2", key_prefix="p")
+    async with (
+        opened(f"memory://{key_prefix}") as one,
+        opened(f"memory://{key_prefix}") as same,
+        opened(f"memory://{key_prefix}2") as other,
+    ):
+        (job_id,) = await stage.add(one)
 
-    (job_id,) = await stage.add(one)
-
-    assert await stage.queued(same) == [job_id]
-    assert await stage.queued(other) == []
-    for backend in (one, same, other):
-        await backend.close()
+        assert await stage.queued(same) == [job_id]
+        assert await stage.queued(other) == []
 
 
 def test_backend_works_in_two_event_loops_one_after_the_other(

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from aiorq2.backends import connect
 from aiorq2.backends.base import Observed
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import BackendFull
 from aiorq2.states import JobStatus, Verb
 from tests.contract import stage
-from tests.contract.stage import QUEUE, SEAT, TALLY, Staged, in_status
+from tests.contract.stage import QUEUE, SEAT, TALLY, Staged, in_status, opened
 from tests.support.redis_server import RedisServer
+
+pytestmark = pytest.mark.redis
 
 S = JobStatus
 
@@ -29,10 +30,9 @@ def own_server() -> Iterator[RedisServer]:
 @pytest.fixture
 async def tight(own_server: RedisServer, key_prefix: str) -> AsyncIterator[RedisBackend]:
     """A backend on a Redis that the test may fill."""
-    backend = connect(own_server.url, key_prefix=key_prefix, retry_for=0.2)
-    yield backend
-    own_server.config("maxmemory", 0)
-    await backend.close()
+    async with opened(own_server.url, key_prefix=key_prefix, retry_for=0.2) as backend:
+        yield backend
+        own_server.config("maxmemory", 0)
 
 
 def _fill(server: RedisServer) -> None:

@@ -7,8 +7,9 @@ import logging
 
 import pytest
 
-from aiorq2.backends import connect, listener
+from aiorq2.backends import listener
 from aiorq2.backends.redis import RedisBackend
+from tests.contract.stage import opened
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
 
@@ -102,20 +103,20 @@ async def test_subscription_made_while_redis_is_away_is_made_up_for(
     chaos_proxy: ChaosProxy, key_prefix: str
 ) -> None:
     """``subscribe`` does not wait for Redis to come back; the subscription follows when it does."""
-    backend = connect(chaos_proxy.url, key_prefix=key_prefix)
     heard: list[bytes | None] = []
-    await backend.subscribe(f"{key_prefix}:one", heard.append)
-    chaos_proxy.stall()
-    chaos_proxy.reset_all()
+    async with opened(chaos_proxy.url, key_prefix=key_prefix) as backend:
+        await backend.subscribe(f"{key_prefix}:one", heard.append)
+        chaos_proxy.stall()
+        chaos_proxy.reset_all()
 
-    await backend.subscribe(f"{key_prefix}:two", heard.append)
-    chaos_proxy.resume()
+        await backend.subscribe(f"{key_prefix}:two", heard.append)
+        chaos_proxy.resume()
 
-    async def both_are_heard() -> bool:
-        return all([await _publish(backend, f"{key_prefix}:{one}", "x") for one in ("one", "two")])
+        async def both_are_heard() -> bool:
+            channels = (f"{key_prefix}:one", f"{key_prefix}:two")
+            return all([await _publish(backend, channel, "x") for channel in channels])
 
-    await eventually(both_are_heard)
-    await backend.close()
+        await eventually(both_are_heard)
 
 
 async def test_silent_subscription_is_replaced(
@@ -123,18 +124,17 @@ async def test_silent_subscription_is_replaced(
 ) -> None:
     """A half-open connection says nothing any more, not even that it is lost; it is noticed by the missing pongs."""
     monkeypatch.setattr(listener, "PING_S", 0.05)
-    backend = connect(chaos_proxy.url, key_prefix=key_prefix, timeout=0.2)
     heard: list[bytes | None] = []
-    await backend.subscribe(f"{key_prefix}:one", heard.append)
+    async with opened(chaos_proxy.url, key_prefix=key_prefix, timeout=0.2) as backend:
+        await backend.subscribe(f"{key_prefix}:one", heard.append)
 
-    chaos_proxy.stall()
-    await asyncio.sleep(0.3)
-    chaos_proxy.resume()
+        chaos_proxy.stall()
+        await asyncio.sleep(0.3)
+        chaos_proxy.resume()
 
-    await eventually(lambda: None in heard)
-    assert await _publish(backend, f"{key_prefix}:one", "a") >= 1
-    await eventually(lambda: heard[-1] == b"a")
-    await backend.close()
+        await eventually(lambda: None in heard)
+        assert await _publish(backend, f"{key_prefix}:one", "a") >= 1
+        await eventually(lambda: heard[-1] == b"a")
 
 
 async def test_quiet_subscription_is_kept(

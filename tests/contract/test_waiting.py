@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from aiorq2.backends import connect, waiting
+from aiorq2.backends import waiting
 from aiorq2.backends.base import Ended, Observed
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.outcome import Finished
 from aiorq2.states import JobStatus, Verb
 from tests.contract import stage
-from tests.contract.stage import QUEUE, in_status
+from tests.contract.stage import QUEUE, in_status, opened
 from tests.support.eventually import eventually
 
 Waiting = asyncio.Task[Ended | Observed]
@@ -198,19 +198,18 @@ async def test_several_processes_wait_for_one_job(
     backend: RedisBackend, backend_url: str, key_prefix: str
 ) -> None:
     """Every process has an inbox of its own; all are told."""
-    other = connect(backend_url, key_prefix=key_prefix)
     claimed = await stage.start(backend)
     mine = await _wait_for(backend, claimed.job_id)
-    others = asyncio.create_task(other.ended(claimed.job_id, 10))
+    async with opened(backend_url, key_prefix=key_prefix) as other:
+        others = asyncio.create_task(other.ended(claimed.job_id, 10))
 
-    async def both_are_noted() -> bool:
-        return len((await stage.fields(backend, claimed.job_id))["aio_waiters"].split()) == 2
+        async def both_are_noted() -> bool:
+            return len((await stage.fields(backend, claimed.job_id))["aio_waiters"].split()) == 2
 
-    await eventually(both_are_noted)
-    await stage.settle(backend, claimed, stage.OUTCOMES[Verb.FINISH])
+        await eventually(both_are_noted)
+        await stage.settle(backend, claimed, stage.OUTCOMES[Verb.FINISH])
 
-    assert await mine == await others == Ended(claimed.job_id, "finished", b"42")
-    await other.close()
+        assert await mine == await others == Ended(claimed.job_id, "finished", b"42")
 
 
 @pytest.mark.usefixtures("_no_look")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from aiorq2.backends import connect, inspect
 from aiorq2.backends.inspect import WorkerRecord
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.job import Job
 from aiorq2.queue import Queue
 from tests.support import jobs
 from tests.support.eventually import eventually
@@ -55,12 +58,37 @@ def pid_of(worker: WorkerRecord) -> int:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Whether there is such a process, and it is more than an entry that its parent has not collected."""
+    found = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip()[:1] not in ("", "Z")
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Marks:
+    """A module ``marking`` in the folder of the pool."""
+    (tmp_path / "marking.py").write_text(
+        "import asyncio, pathlib\n\n"
+        "async def run(mark, seconds):\n"
+        "    pathlib.Path(mark).touch()\n"
+        "    await asyncio.sleep(seconds)\n"
+    )
+    return Marks(tmp_path)
+
+
+class Marks:
+    """Jobs that take some time, and say that they run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    async def start(self, backend: RedisBackend, seconds: float) -> Job:
+        """Enqueue such a job and return when its function runs."""
+        mark = self.folder / uuid4().hex
+        job = await Queue("q", backend).enqueue("marking.run", str(mark), seconds)
+        await eventually(mark.exists, timeout=20)
+        return job
 
 
 async def test_burst_ends_when_all_processes_are_done(
@@ -115,13 +143,12 @@ async def test_process_that_dies_is_replaced(backend: RedisBackend, env: dict[st
 
 @pytest.mark.parametrize("is_group", [False, True])
 async def test_first_signal_lets_jobs_finish(
-    backend: RedisBackend, env: dict[str, str], is_group: bool
+    backend: RedisBackend, env: dict[str, str], marks: Marks, is_group: bool
 ) -> None:
     """Whether it reaches the pool alone or all of its processes as well, as Ctrl-C and systemd have it."""
-    with WorkerProcess(["q", "--processes", "2"], env=env) as pool:
+    with WorkerProcess(["q", "--processes", "2"], env=env, cwd=marks.folder) as pool:
         await listening(backend, 2)
-        job = await Queue("q", backend).enqueue(jobs.slow, 1.5)
-        await eventually(job.is_started)
+        job = await marks.start(backend, 1.5)
 
         (pool.signal_group if is_group else pool.send_signal)(signal.SIGTERM)
 
@@ -130,12 +157,13 @@ async def test_first_signal_lets_jobs_finish(
         assert "at once" not in pool.output()
 
 
-async def test_second_signal_stops_at_once(backend: RedisBackend, env: dict[str, str]) -> None:
+async def test_second_signal_stops_at_once(
+    backend: RedisBackend, env: dict[str, str], marks: Marks
+) -> None:
     """What ran is given back, its attempt does not count."""
-    with WorkerProcess(["q", "--processes", "2"], env=env) as pool:
+    with WorkerProcess(["q", "--processes", "2"], env=env, cwd=marks.folder) as pool:
         await listening(backend, 2)
-        job = await Queue("q", backend).enqueue(jobs.slow, 60)
-        await eventually(job.is_started)
+        job = await marks.start(backend, 60)
 
         pool.send_signal(signal.SIGINT)
         pool.wait_for_output("stopping; 1 jobs are running")
@@ -149,13 +177,12 @@ async def test_second_signal_stops_at_once(backend: RedisBackend, env: dict[str,
 
 
 async def test_processes_stop_when_the_pool_is_killed(
-    backend: RedisBackend, env: dict[str, str]
+    backend: RedisBackend, env: dict[str, str], marks: Marks
 ) -> None:
     """They finish what they run and are gone."""
-    with WorkerProcess(["q", "--processes", "2"], env=env) as pool:
+    with WorkerProcess(["q", "--processes", "2"], env=env, cwd=marks.folder) as pool:
         workers = await listening(backend, 2)
-        job = await Queue("q", backend).enqueue(jobs.slow, 1)
-        await eventually(job.is_started)
+        job = await marks.start(backend, 1)
 
         pool.kill_parent()
 

@@ -1,0 +1,174 @@
+"""Job functions that keep a ledger outside Redis: every run appends a line when it starts and another when it ends.
+
+A line is ``what job run pid time``; the time is the machine's monotonic clock, which all processes share. ``cut`` is the end of a
+run that was cancelled; a run whose process was killed has no end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+from typing import NoReturn
+
+from aiorq2 import get_current_job
+from aiorq2.job import Job
+from tests.support.jobs import append_to_file
+
+LONG_S = 60.0
+
+
+class Planned(Exception):
+    """A failure that the test has asked for."""
+
+
+@contextmanager
+def entry(ledger: str) -> Iterator[Job]:
+    """Write down the run that goes on inside."""
+    job = get_current_job()
+    assert job is not None
+    run = token_hex(6)
+
+    def write(what: str) -> None:
+        append_to_file(ledger, f"{what} {job.id} {run} {os.getpid()} {time.monotonic():.6f}")
+
+    write("start")
+    try:
+        yield job
+    except asyncio.CancelledError:
+        write("cut")
+        raise
+    except BaseException:
+        write("raise")
+        raise
+    write("end")
+
+
+def is_first(ledger: str, job: Job) -> bool:
+    """Whether the run that asks is the first of its job."""
+    lines = Path(ledger).read_text().splitlines()
+    return sum(line.startswith(f"start {job.id} ") for line in lines) == 1
+
+
+def _fail_as_planned(job: Job, retries: int, failures: int) -> None:
+    if retries - (job.retries_left or 0) < failures:
+        raise Planned(f"{job.id} is to fail {failures} times")
+
+
+async def work(
+    ledger: str, value: int, seconds: float = 0.0, retries: int = 0, failures: int = 0
+) -> int:
+    """Take some time and return twice the value, or fail the first ``failures`` attempts."""
+    with entry(ledger) as job:
+        await asyncio.sleep(seconds)
+        _fail_as_planned(job, retries, failures)
+        return 2 * value
+
+
+def work_sync(
+    ledger: str, value: int, seconds: float = 0.0, retries: int = 0, failures: int = 0
+) -> int:
+    """Do the same in a thread."""
+    with entry(ledger) as job:
+        _doze(seconds)
+        _fail_as_planned(job, retries, failures)
+        return 2 * value
+
+
+async def hold(ledger: str, gate: str) -> str:
+    """Wait until the file ``gate`` exists."""
+    with entry(ledger):
+        deadline = time.monotonic() + LONG_S
+        while not Path(gate).exists() and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        return "held"
+
+
+def hold_sync(ledger: str, gate: str) -> str:
+    """Do the same in a thread."""
+    with entry(ledger):
+        deadline = time.monotonic() + LONG_S
+        while not Path(gate).exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return "held"
+
+
+async def hang_once(ledger: str) -> str:
+    """Go on for ever the first time, return at once the second."""
+    with entry(ledger) as job:
+        if is_first(ledger, job):
+            await asyncio.sleep(LONG_S)
+        return "again"
+
+
+def hang_once_sync(ledger: str) -> str:
+    """Do the same in a thread."""
+    with entry(ledger) as job:
+        if is_first(ledger, job):
+            _doze(LONG_S)
+        return "again"
+
+
+async def late_once(ledger: str, seconds: float) -> str:
+    """Return ``late`` after some time the first time, ``again`` at once the second."""
+    with entry(ledger) as job:
+        if not is_first(ledger, job):
+            return "again"
+        await asyncio.sleep(seconds)
+        return "late"
+
+
+async def stubborn_once(ledger: str) -> str:
+    """The first time, take a cancellation for the sign to return ``late``; return ``again`` at once the second."""
+    with entry(ledger) as job:
+        if not is_first(ledger, job):
+            return "again"
+        try:
+            await asyncio.sleep(LONG_S)
+        except asyncio.CancelledError:
+            return "late"
+        return "never"
+
+
+def kill_process(ledger: str) -> NoReturn:
+    """Take the whole worker down."""
+    with entry(ledger):
+        os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(LONG_S)
+    raise AssertionError("still alive")
+
+
+async def swallow(ledger: str) -> None:
+    """Ignore every cancellation."""
+    with entry(ledger):
+        deadline = time.monotonic() + LONG_S
+        while time.monotonic() < deadline:
+            try:
+                await asyncio.sleep(0.05)
+            except asyncio.CancelledError:
+                continue
+
+
+def sleep_in_c(ledger: str) -> None:
+    """Stay in one C call, where no exception reaches a thread."""
+    with entry(ledger):
+        time.sleep(LONG_S)
+
+
+async def block_loop(ledger: str, seconds: float) -> float:
+    """Block the event loop, as careless code does."""
+    with entry(ledger):
+        time.sleep(seconds)
+        return seconds
+
+
+def _doze(seconds: float) -> None:
+    """Sleep in slices, so that an exception raised inside the thread gets through."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(left, 0.02))

@@ -1,0 +1,147 @@
+"""A worker that dies or freezes loses its jobs to the others, and nothing else happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aiorq2 import JobStatus
+from tests.support.eventually import eventually
+from tests.system import functions
+from tests.system.site import LEASE_S, Site, open_gate
+
+pytestmark = pytest.mark.slow
+
+Report = Callable[[str], None]
+
+
+async def test_kill_hands_the_jobs_over(site: Site, report: Report) -> None:
+    """After ``kill -9`` another worker runs the jobs again, once the lease is over and not before; each is run once more."""
+    dying = await site.worker()
+    jobs = [await site.queue.enqueue(functions.hold, site.ledger, site.gate()) for _ in range(3)]
+    jobs += [
+        await site.queue.enqueue(functions.hold_sync, site.ledger, site.gate()) for _ in range(3)
+    ]
+    await site.started(*jobs)
+    await site.worker()
+
+    dying.kill()
+    killed_at = time.monotonic()
+    again = await site.started(*jobs, times=2)
+    open_gate(site.gate())
+
+    assert [await job.wait(20) for job in jobs] == ["held"] * 6
+    assert all(run.pid != dying.pid for run in again)
+    assert [len(site.runs_of(job)) for job in jobs] == [2] * 6
+    latest = max(run.started_at for run in again) - killed_at
+    assert min(run.started_at for run in again) - killed_at > LEASE_S / 2
+    assert latest < LEASE_S + 8
+    report(f"lease {LEASE_S} s: all six jobs run again {latest:.2f} s after the kill")
+
+
+async def test_kill_by_the_job_itself_ends_after_the_third(site: Site, report: Report) -> None:
+    """A job that takes its worker down three times has failed with AbandonedJobError; the fourth worker lives on."""
+    workers = [site.start_worker(lease=1) for _ in range(4)]
+    began = time.monotonic()
+
+    job = await site.queue.enqueue(functions.kill_process, site.ledger)
+
+    await site.has_status(job, JobStatus.FAILED, timeout=40)
+    report(f"lease 1 s: failed for good {time.monotonic() - began:.2f} s after it was enqueued")
+    assert "AbandonedJobError" in str(job.exc_info)
+    runs = site.runs_of(job)
+    assert len({run.pid for run in runs}) == len(runs) == 3
+    assert sum(worker.is_running for worker in workers) == 1
+    other = await site.queue.enqueue(functions.work, site.ledger, 21)
+    assert await other.wait(20) == 42
+
+
+async def test_kill_of_a_job_that_must_not_run_twice(site: Site) -> None:
+    """With ``redeliver=False`` the first death is the last: failed, and not run again."""
+    dying = await site.worker()
+    job = await site.queue.enqueue(functions.hold, site.ledger, site.gate(), redeliver=False)
+    await site.started(job)
+    await site.worker()
+
+    dying.kill()
+
+    await site.has_status(job, JobStatus.FAILED)
+    assert "AbandonedJobError" in str(job.exc_info)
+    assert len(site.runs_of(job)) == 1
+
+
+async def test_freeze_beyond_the_lease_loses_the_jobs(site: Site, report: Report) -> None:
+    """A worker that was frozen for three leases finds its jobs taken over: its runs are cancelled, what they return is refused,
+    and the worker goes on."""
+    frozen = await site.worker("--name", "frozen")
+    hanging = [
+        await site.queue.enqueue(functions.hang_once, site.ledger),
+        await site.queue.enqueue(functions.hang_once_sync, site.ledger),
+    ]
+    returning = [
+        await site.queue.enqueue(functions.stubborn_once, site.ledger),
+        await site.queue.enqueue(functions.late_once, site.ledger, 2 * LEASE_S),
+    ]
+    jobs = hanging + returning
+    await site.started(*jobs)
+    heir = await site.worker("--name", "heir")
+
+    frozen.pause()
+    frozen_until = time.monotonic() + 3 * LEASE_S
+    assert [await job.wait(20) for job in jobs] == ["again"] * 4
+    before = [await _facts(site, job) for job in jobs]
+    await asyncio.sleep(frozen_until - time.monotonic())
+    frozen.resume()
+    woken_at = time.monotonic()
+
+    def cut_at() -> list[float] | None:
+        first = [site.runs_of(job)[0] for job in hanging]
+        return [run.ended_at for run in first if run.ended_at and run.how == "cut"]
+
+    await eventually(lambda: len(cut_at() or ()) == 2, timeout=20)
+    await eventually(lambda: all(site.runs_of(job)[0].how == "end" for job in returning), timeout=20)
+    await eventually(lambda: frozen.output().count("was not accepted") == 4, timeout=20)
+    assert [await _facts(site, job) for job in jobs] == before
+    assert [len(site.runs_of(job)) for job in jobs] == [2] * 4
+    assert all(site.runs_of(job)[1].pid == heir.pid for job in jobs)
+    heir.terminate()
+    assert heir.wait() == 0
+    after = await site.queue.enqueue(functions.work, site.ledger, 21)
+    assert await after.wait(20) == 42
+    assert site.runs_of(after)[0].pid == frozen.pid
+    report(f"runs cancelled {max(cut_at() or ()) - woken_at:.2f} s after waking")
+
+
+async def test_freeze_shorter_than_the_lease_is_nothing(site: Site) -> None:
+    """A worker that is frozen for a part of its lease, again and again, keeps its jobs."""
+    worker = await site.worker(lease=4)
+    other = await site.worker(lease=4)
+    jobs = [
+        await site.queue.enqueue(functions.work, site.ledger, 1, 6.0),
+        await site.queue.enqueue(functions.work_sync, site.ledger, 1, 6.0),
+    ]
+    runs = await site.started(*jobs)
+    holders = [each for each in (worker, other) if each.pid in {run.pid for run in runs}]
+
+    for _ in range(2):
+        for holder in holders:
+            holder.pause()
+        await asyncio.sleep(1.6)
+        for holder in holders:
+            holder.resume()
+        await asyncio.sleep(1.2)
+
+    assert [await job.wait(20) for job in jobs] == [2, 2]
+    assert [(run.how, run.pid) for run in site.runs()] == [
+        ("end", run.pid) for run in sorted(runs, key=lambda run: run.started_at)
+    ]
+    assert "was not accepted" not in worker.output() + other.output()
+
+
+async def _facts(site: Site, job: Any) -> tuple[Any, ...]:
+    await job.refresh()
+    return job.status, job.result, job.ended_at, job.worker_name
