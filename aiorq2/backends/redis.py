@@ -11,6 +11,7 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -45,7 +46,11 @@ log = logging.getLogger("aiorq2.backend")
 
 MAX_BATCH = 256
 """How many runs one pipeline settles, or one heartbeat call extends."""
+MAX_READS = 10_000
+"""How many small reading commands share a pipeline: a page costs one, however many queues and workers it shows."""
 READ_MARGIN_S = 2.0
+LOST_CLAIM_PAUSE_S = 0.1
+"""How long a worker waits before it claims again: a Redis that answers, but is read-only, would keep it busy."""
 
 
 class Home:
@@ -56,6 +61,9 @@ class Home:
         self._timeout = backend.timeout
         self._lines: dict[str, Line] = {}
         self.calls = Coalescer(lambda commands: backend.exchange.send(self.line("calls"), commands))
+        self.reads = Coalescer(
+            lambda commands: backend.exchange.send(self.line("reads"), commands), most=MAX_READS
+        )
         self.listener = Listener(self._connect, self._timeout)
         self.waiting = Waiting(self.listener, backend.observe, backend.keys.inbox(uuid4().hex))
 
@@ -69,6 +77,7 @@ class Home:
         """Close everything."""
         await self.waiting.close()
         await self.calls.close()
+        await self.reads.close()
         await self.listener.close()
         for line in self._lines.values():
             await line.close()
@@ -199,14 +208,17 @@ class RedisBackend:
             },
             request.queues,
         )
+        reloads = self.exchange.reloads
         try:
             replies = await self.exchange.send(line, [*commands, claim_command], retry_for=0)
         except BackendUnavailable:
             recovered = await self.exchange.send(line, commands)
             await self._give_back_unseen(seat, line, token)
+            await asyncio.sleep(LOST_CLAIM_PAUSE_S)
             # Nobody knows what waits: without another claim a marker would be lost, and a burst would end too early.
             return Claimed(has_more=True, refused=_refused(ended, recovered))
-        return self._claimed(seat, started_at, replies.pop(), _refused(ended, replies))
+        outcome = self._claimed(seat, started_at, replies.pop(), _refused(ended, replies))
+        return outcome if reloads == self.exchange.reloads else replace(outcome, has_more=True)
 
     async def extend(self, seat: Seat, claims: Sequence[Claim], tally: Tally) -> Extended:
         """Move the leases of a worker's runs on. Redis: 1 pipeline, one call per 256 runs."""
@@ -245,18 +257,26 @@ class RedisBackend:
         )
 
     async def reap(self, queue: str, *, max_deaths: int, limit: int = 100) -> Reaped:
-        """Free the jobs of a queue whose lease is over, at most ``limit``. Redis: 1 call."""
+        """Free the jobs of a queue whose lease is over, at most ``limit``. Redis: 1 call on a connection of its own.
+
+        It is not repeated: sent again when Redis is back, it would find leases over whose owners had no way to extend them.
+        """
         now = time.time()
         text = f"AbandonedJobError: the worker that ran this job died or lost its connection (noticed at {to_iso(now)})"
-        reply = await self._call(
+        command = self._command(
             "reap",
+            {
+                "queue": queue,
+                "limit": limit,
+                "max_deaths": max_deaths,
+                "now_iso": to_iso(now),
+                "ttl": DEFAULT_FAILURE_TTL,
+            },
             wire.abandoned_entry(now, text),
-            queue=queue,
-            limit=limit,
-            max_deaths=max_deaths,
-            now_iso=to_iso(now),
-            ttl=DEFAULT_FAILURE_TTL,
         )
+        reply = (await self.exchange.send(self.home.line("reap"), [command], retry_for=0))[0]
+        if isinstance(reply, BaseException):
+            raise reply
         next_in = float(reply[1]) if reply[1] else None
         return Reaped(
             tuple(one.decode("utf-8", "replace") for one in reply[2]),

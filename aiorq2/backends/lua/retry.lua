@@ -14,7 +14,6 @@ end
 
 local key, delay = K.job(ARG.id), tonumber(ARG.delay)
 release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
-redis.call('DEL', K.first_seen(ARG.origin, ARG.id))
 redis.call('HSET', key, 'status', delay > 0 and STATUS.scheduled or STATUS.queued, 'enqueued_at', ARG.ended_at,
   'ended_at', ARG.ended_at, 'worker_name', '', 'aio_settled', ARG.execution)
 if ARG.retries_left ~= '' then

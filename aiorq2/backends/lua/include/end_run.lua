@@ -5,7 +5,6 @@
 local function end_run(job, to, registry, ttl, entry, value)
   local key = K.job(ARG.id)
   release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
-  redis.call('DEL', K.first_seen(ARG.origin, ARG.id))
   if ttl == 0 then
     erase(ARG.id, job.token, job.call)
   else
