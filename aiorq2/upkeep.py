@@ -18,6 +18,8 @@ from aiorq2.errors import AiorqError
 
 log = logging.getLogger("aiorq2.worker")
 
+MARGIN = 0.05
+"""The part of a lease before its end at which a worker without Redis gives its jobs up."""
 LOOP_LIMIT_S = 120.0
 """An event loop that has not answered for so long loses its leases on purpose: it is not coming back."""
 
@@ -76,24 +78,31 @@ class Heartbeat(threading.Thread):
                 if await self._beat():
                     await self._sleep(interval)
                 else:
-                    await self._sleep(min(0.5, interval))
+                    left_s = self._left_s
+                    await self._sleep(min(0.5, interval, left_s if left_s > 0 else math.inf))
+                    if self._left_s <= 0:
+                        self._tell(self._on_cut_off)
         finally:
             await self._backend.close()
+
+    @property
+    def _left_s(self) -> float:
+        """How long the leases can be trusted if no heartbeat arrives; runs that are cut then have ended when others begin."""
+        return self._extended_at + self._seat.lease * (1 - MARGIN) - time.monotonic()
 
     async def _beat(self) -> bool:
         """Extend once; returns whether it arrived."""
         if self._is_stuck and time.monotonic() - self._answered_at > LOOP_LIMIT_S:
             return False  # let the leases go
-        sent_at = time.monotonic()
-        left = self._extended_at + self._seat.lease - sent_at
+        sent_at, left_s = time.monotonic(), self._left_s
         try:
-            async with asyncio.timeout(min(self._seat.lease / 2, left if left > 0 else math.inf)):
+            async with asyncio.timeout(
+                min(self._seat.lease / 2, left_s if left_s > 0 else math.inf)
+            ):
                 extended = await self._backend.extend(self._seat, self._claims(), self._tally())
         except (AiorqError, TimeoutError) as error:
             log.debug("heartbeat of %s: %s", self._seat.worker, str(error) or "no answer")
             self.unbroken_since = time.monotonic()
-            if time.monotonic() - self._extended_at >= self._seat.lease:
-                self._tell(self._on_cut_off)
             return False
         if time.monotonic() - self._extended_at > self._seat.lease:
             self.unbroken_since = (

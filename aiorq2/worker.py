@@ -113,7 +113,7 @@ class Worker:
         self.grace = seconds(grace, name="grace")
         self.serializer = resolve_serializer(serializer)
         self.stuck_threads = 0
-        """How many threads had not ended when ``work`` did; a process that has any must be left with ``os._exit``."""
+        """How many threads and coroutines had not ended when ``work`` did; a process with any must be left with ``os._exit``."""
         self._seat = Seat(
             self.name,
             token_hex(8),
@@ -140,6 +140,11 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"<Worker {self.name}: {', '.join(self.queues)}>"
+
+    @property
+    def slots_lost(self) -> int:
+        """How many slots are taken by jobs that were told to end and go on; with all of them lost, nothing more is run."""
+        return 0 if self._pump is None else self._pump.slots_lost
 
     # -- looking at workers ----------------------------------------------------------------------------------------------
 
