@@ -9,7 +9,10 @@ from typing import Any
 
 from peers import Producer, tally
 
-PACKAGES = ("saq[redis,hiredis]", "uvloop")  # hiredis is an extra of it; uvloop as for any asyncio program
+PACKAGES = (
+    "saq[redis,hiredis]",
+    "uvloop",
+)  # hiredis is an extra of it; uvloop as for any asyncio program
 PYTHON = (3, 11)
 SHARE = 0.25
 CONCURRENCY = 100
@@ -69,4 +72,6 @@ async def results(url: str, ids: Sequence[str]) -> list[Any]:
     for start in range(0, len(ids), CHUNK):
         found += await queue.jobs(ids[start : start + CHUNK])
     await queue.disconnect()
-    return [job.result if job is not None and job.status == Status.COMPLETE else None for job in found]
+    return [
+        job.result if job is not None and job.status == Status.COMPLETE else None for job in found
+    ]
