@@ -202,13 +202,14 @@ class Pump:
         await self._silence_bell()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=0.2)
+        stuck = {id: run for id, run in self._runs.items() if run.is_in_thread}
         for task in self._tasks.values():
-            task.cancel()
+            task.cancel()  # ends the wait for a thread, but not the thread
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=0.2)
-        for run in self._runs.values():
+        for run in (stuck | self._runs).values():
             log.error("job %s: it does not end", run.claim.job_id)
-        return len(self._runs)
+        return len(stuck | self._runs)
 
     def _is_done(self) -> bool:
         if not self.is_idle:
@@ -305,7 +306,9 @@ class Pump:
         moments = []
         is_looking = wanted > 0 or self._paused_until > self._loop.time()
         if is_looking and not self.appetite.burst:
-            moments.append(self._look_at)  # by our own clock: Redis ends a blocking read up to 0.1 s late
+            moments.append(
+                self._look_at
+            )  # by our own clock: Redis ends a blocking read up to 0.1 s late
         if self.appetite.max_idle_s is not None and self.is_idle:
             moments.append(self._idle_since + self.appetite.max_idle_s)
         return min(moments, default=None)

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from aiorq2.backends.base import Claim, Extended, Seat, Tally
 from aiorq2.backends.redis import RedisBackend
@@ -55,6 +56,7 @@ class Heartbeat(threading.Thread):
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._ending = threading.Event()
+        self._beating: asyncio.Task[None] | None = None
         self._extended_at = time.monotonic()
         self._answered_at = time.monotonic()
         self._asked_at: float | None = None
@@ -63,23 +65,28 @@ class Heartbeat(threading.Thread):
         """Since when every heartbeat has arrived (monotonic seconds); None: since the start."""
 
     def end(self) -> None:
-        """Stop after the heartbeat that is under way."""
+        """Stop, without waiting for an answer that may never come."""
         self._ending.set()
+        if self._beating is not None:
+            with suppress(RuntimeError):  # its loop has just been closed
+                self._beating.get_loop().call_soon_threadsafe(self._beating.cancel)
 
     def run(self) -> None:
         """Beat every quarter of a lease until told to end."""
-        asyncio.run(self._beat_until_ended())
+        with suppress(asyncio.CancelledError):
+            asyncio.run(self._beat_until_ended())
 
     async def _beat_until_ended(self) -> None:
+        self._beating = asyncio.current_task()
         interval = self._seat.lease / 4
         try:
             while not self._ending.is_set():
                 self._watch_loop()
                 if await self._beat():
-                    await self._sleep(interval)
+                    await asyncio.sleep(interval)
                 else:
                     left_s = self._left_s
-                    await self._sleep(min(0.5, interval, left_s if left_s > 0 else math.inf))
+                    await asyncio.sleep(min(0.5, interval, left_s if left_s > 0 else math.inf))
                     if self._left_s <= 0:
                         self._tell(self._on_cut_off)
         finally:
@@ -115,12 +122,6 @@ class Heartbeat(threading.Thread):
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(callback, *args)
-
-    async def _sleep(self, seconds: float) -> None:
-        # In slices: the main thread waits for this one at the end, and a slice bounds that wait.
-        deadline = time.monotonic() + seconds
-        while not self._ending.is_set() and (left := deadline - time.monotonic()) > 0:  # noqa: ASYNC110  a thread sets it
-            await asyncio.sleep(min(left, 0.1))
 
     # -- the watchdog ----------------------------------------------------------------------------------------------------
 
@@ -198,8 +199,8 @@ class Reaper:
 
     async def _pass(self) -> float:
         next_in = self._longest_s
-        for queue in self._queues:
-            reaped = await self._backend.reap(queue, max_deaths=self._max_deaths)
+        passes = [self._backend.reap(queue, max_deaths=self._max_deaths) for queue in self._queues]
+        for queue, reaped in zip(self._queues, await asyncio.gather(*passes), strict=True):
             for job_id in reaped.requeued:
                 log.warning(
                     "job %s of queue %s: its worker died; it is queued again, at the front",

@@ -37,6 +37,8 @@ from aiorq2.upkeep import Heartbeat, Reaper, Sweeper
 
 log = logging.getLogger("aiorq2.worker")
 
+CLOSING_S = 1.0
+"""How much of the last two seconds of a stop is kept for what comes after the jobs."""
 PROMOTE = 100
 """How many scheduled jobs of a queue one claim moves at the most, once they are due."""
 
@@ -202,7 +204,7 @@ class Worker:
             log.info("worker %s: stopping; %d jobs are running", self.name, pump.running)
             pump.stop()
             loop.call_later(self.grace, pump.interrupt_all, Reason.SHUTDOWN)
-            loop.call_later(self.grace + CANCEL_GRACE_S - 0.3, self._task.cancel)
+            loop.call_later(self.grace + CANCEL_GRACE_S - CLOSING_S, self._task.cancel)
             if pump.is_idle:
                 loop.call_later(0.3, self._leave_if_idle, pump)
         elif not self._is_forced:
@@ -313,7 +315,7 @@ class Worker:
             await asyncio.to_thread(self._heartbeat.join, 1.0)
         self.stuck_threads = await pump.close()
         with suppress(AiorqError, TimeoutError):
-            async with asyncio.timeout(0.5 if pump.is_stopping else 2.0):
+            async with asyncio.timeout(0.3 if pump.is_stopping else 2.0):
                 await self._backend.unregister(self._seat, self.queues)
                 await self._backend.unsubscribe(self._backend.keys.commands(self.name))
         if self._backend is not self.backend:

@@ -211,11 +211,10 @@ def check_runs(runs: bytes) -> None:
 def check_results(setting: Setting, ids: list[str]) -> None:
     """Fail unless the result of every job is stored where the peer stores it."""
     found = setting.call("results", setting.url, given=json.dumps(ids), timeout=READING_S)
-    wrong = sum(result != number for number, result in enumerate(found)) + abs(
-        len(found) - len(ids)
-    )
-    if wrong:
-        raise Failed(f"{wrong} of {len(ids)} results are missing or wrong")
+    wrong = [number for number, result in enumerate(found) if result != number]
+    if wrong or len(found) != len(ids):
+        examples = ", ".join(f"{number}: {found[number]!r}" for number in wrong[:3])
+        raise Failed(f"{len(wrong)} of {len(found)} results are missing or wrong ({examples})")
 
 
 def cpu_of(pid: int) -> float | None:

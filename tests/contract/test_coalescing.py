@@ -150,8 +150,8 @@ async def test_calls_of_one_worker_at_the_same_time_do_not_mix(backend: RedisBac
 async def test_workers_that_come_and_go_leave_no_connections(
     shaky: RedisBackend, chaos_proxy: ChaosProxy
 ) -> None:
-    """Twenty short-lived workers, one after the other, use the same few connections."""
-    for n in range(20):
+    """Ten short-lived workers, one after the other, use the same few connections."""
+    for n in range(10):
         seat = Seat(f"w{n}", f"i{n}", lease=15)
         await stage.add(shaky)
         claimed = await stage.claim_one(shaky, seat)

@@ -353,7 +353,20 @@ async def test_job_id_of_letters_digits_underscores_and_dashes_is_taken(
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", " q", "q ", "a\nb", "a\0b", "\ud800", "\u202eq", "x" * 256, "q:intermediate", None, 1],
+    [
+        "",
+        " ",
+        " q",
+        "q ",
+        "a\nb",
+        "a\0b",
+        "\ud800",
+        "\u202eq",
+        "x" * 256,
+        "q:intermediate",
+        None,
+        1,
+    ],
 )
 async def test_queue_name_that_cannot_be_shown_or_is_rqs_own_is_refused(name: Any) -> None:
     """A queue's name stands in keys, logs and terminals."""
@@ -543,9 +556,7 @@ async def _bring_into(status: str, backend: RedisBackend, job_id: str) -> None:
 @pytest.mark.parametrize(
     "status", ["queued", "scheduled", "finished", "failed", "canceled", "stopped"]
 )
-async def test_same_id_replaces_a_job_that_does_not_run(
-    backend: RedisBackend, status: str
-) -> None:
+async def test_same_id_replaces_a_job_that_does_not_run(backend: RedisBackend, status: str) -> None:
     """Atomically and altogether: it is in one place, and nothing of the old one is left."""
     await _bring_into(status, backend, "same")
     queue = Queue("other", backend)

@@ -157,12 +157,12 @@ async def test_redis_away_and_back(site: Site, report: Report, fault: Fault) -> 
 
 async def test_redis_away_for_almost_a_lease(site: Site) -> None:
     """When Redis comes back with leases that have just run out, their owners are heard before anybody reaps."""
-    workers = [await site.worker("--concurrency", "2", lease=4) for _ in range(2)]
-    jobs = [await site.queue.enqueue(functions.work, site.ledger, 1, 7.0) for _ in range(4)]
+    workers = [await site.worker("--concurrency", "2", lease=3) for _ in range(2)]
+    jobs = [await site.queue.enqueue(functions.work, site.ledger, 1, 5.0) for _ in range(4)]
     await site.started(*jobs)
 
     site.server.kill()
-    await asyncio.sleep(3.6)
+    await asyncio.sleep(2.6)
     await asyncio.to_thread(site.server.restart)
 
     assert [await job.wait(20) for job in jobs] == [2] * 4

@@ -38,7 +38,7 @@ async def test_signal_ends_an_idle_worker(
     assert status == 0
     assert took < 0.5 + SLACK_S
     assert "Traceback" not in worker.output()
-    assert site.server.command("SMEMBERS", site.backend.keys.workers()) == []
+    assert not site.server.command("SMEMBERS", site.backend.keys.workers())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -92,7 +92,10 @@ async def test_signal_again_ends_a_worker_at_once(site: Site, report: Report, ti
 
     status, took = await exit_status(worker, 10)
     report(f"{times} times SIGTERM: gone after {took:.2f} s")
-    assert status == 0
+    assert status in (
+        0,
+        -signal.SIGTERM,
+    )  # one may come when all is done and nobody listens any more
     assert took < 1 + SLACK_S
     await _were_given_back(site, jobs)
 
