@@ -145,16 +145,14 @@ class Heartbeat(threading.Thread):
 
     def _report(self, blocked_s: float) -> None:
         frame = sys._current_frames().get(self._loop_thread)
-        stack = (
-            "".join(traceback.format_stack(frame, limit=25)) if frame is not None else "(no stack)"
-        )
+        stack = [] if frame is None else traceback.format_stack(frame, limit=25)
         running = ", ".join(claim.job_id for claim in self._claims()[:20])
         log.warning(
-            "the event loop of %s has not answered for %.1f s; running: %s; it is in:\n%s",
+            "the event loop of %s has not answered for %.1f s; running: %s; it is in (innermost first):\n%s",
             self._seat.worker,
             blocked_s,
             running or "nothing",
-            stack,
+            "".join(reversed(stack)),  # of a long line, the end is cut off
         )
 
 

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -26,24 +27,36 @@ sys.path.insert(0, str(ROOT))
 from tests.support.redis_server import RedisServer, RedisServerError
 
 OURS = "aiorq2"
+KNOWN = (*NAMES, "floor")
 TITLES = {
     "drain": "Drain no-ops: one worker process, from the first job's start to the last stored result",
     "enqueue": "Enqueue one at a time: one process, each awaited before the next",
 }
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A peer with a number of jobs that its worker runs at once."""
+
+    label: str
+    environment: Environment
+    concurrency: int
+
+
 Samples = dict[str, list[Sample | None]]
-"""By name of the peer, one for each round; None where it failed."""
+"""By the entrant's label, one for each round; None where it failed."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit status."""
-    options = parse_arguments()
-    environments = install(options.peers, options.python)
-    if not environments:
+    options = parse_arguments(arguments)
+    entrants = install(options.peers, options.python)
+    if not entrants:
         return 1
     try:
         with RedisServer() as server, tempfile.TemporaryDirectory() as folder:
-            describe(environments, server, options)
-            results = measure(environments, server, Path(folder), options)
+            describe(entrants, server)
+            results = measure(entrants, server, Path(folder), options)
     except RedisServerError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -54,109 +67,102 @@ def main() -> int:
     return int(any(None in samples for each in results.values() for samples in each.values()))
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     option = parser.add_argument
-    option("--peers", type=chosen(NAMES), default=NAMES, help=f"of {','.join(NAMES)}")
+    option(
+        "--peers",
+        type=chosen(KNOWN),
+        default=[*NAMES],
+        metavar="A,B@N",
+        help=f"of {', '.join(KNOWN)}; @N: running N jobs at once, rather than what it is quickest with",
+    )
     option("--workloads", type=chosen(WORKLOADS), default=[*WORKLOADS], help="drain,enqueue")
     option("--jobs", type=int, default=20_000, help="how many; slow peers get a part (20000)")
     option("--rounds", type=int, default=3, help="how often everything is repeated (3)")
-    option(
-        "--concurrency", type=int, help="the same for all workers, not what each is quickest with"
-    )
-    option("--python", default=find_python(), help="the interpreter for all peers")
+    option("--python", help="the interpreter for all peers; default: one that ardiq runs on, too")
     option("--time-limit", type=float, default=120, help="seconds for one measurement (120)")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def chosen(known: Sequence[str] | dict[str, object]) -> Callable[[str], list[str]]:
+def chosen(known: Collection[str]) -> Callable[[str], list[str]]:
     """Return how an option reads some of the ``known`` names."""
 
     def read(text: str) -> list[str]:
-        names = text.split(",")
-        if unknown := set(names) - set(known):
-            raise argparse.ArgumentTypeError(f"{sorted(unknown)} are none of {', '.join(known)}")
-        return names
+        given = text.split(",")
+        if unknown := [one for one in given if one.partition("@")[0] not in known]:
+            raise argparse.ArgumentTypeError(f"{unknown} are none of {', '.join(known)}")
+        return given
 
     return read
 
 
-def install(names: Sequence[str], python: str) -> list[Environment]:
-    """Return the environments of the peers that can be measured here, and say why the others cannot."""
-    environments = []
-    for name in names:
+def install(labels: Sequence[str], python: str | None) -> list[Entrant]:
+    """Return the peers that can be measured here, and say why the others cannot."""
+    python = python or find_python()
+    entrants = []
+    for label in labels:
+        name, _, number = label.partition("@")
         try:
-            environments.append(prepare(name, python))
+            environment = prepare(name, python)
         except NotInstalled as reason:
             print(f"bench: {reason}", file=sys.stderr)
-    return environments
+            continue
+        entrants.append(Entrant(label, environment, int(number or environment.peer.CONCURRENCY)))
+    return entrants
 
 
-def describe(
-    environments: Sequence[Environment], server: RedisServer, options: argparse.Namespace
-) -> None:
+def describe(entrants: Sequence[Entrant], server: RedisServer) -> None:
     """Print what is measured on what."""
-    version = subprocess.run(
-        [str(environments[0].python), "-V"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    command = [str(entrants[0].environment.python), "-V"]
+    version = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     with server.client() as client:
         redis = client.info("server")["redis_version"]
     print(
         f"{version}, Redis {redis}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     )
-    print(f"load average at the start: {load()}")
-    for environment in environments:
-        libraries = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
-        at_once = options.concurrency or environment.peer.CONCURRENCY
-        print(f"- {libraries}; concurrency {at_once}")
+    print(f"load average at the start: {load()}\n")
+    for one in entrants:
+        libraries = ", ".join(map(" ".join, one.environment.versions.items()))
+        print(f"- {one.label}: {libraries}; {one.concurrency} jobs at once")
     sys.stdout.flush()
 
 
 def measure(
-    environments: Sequence[Environment],
-    server: RedisServer,
-    folder: Path,
-    options: argparse.Namespace,
+    entrants: Sequence[Entrant], server: RedisServer, folder: Path, options: argparse.Namespace
 ) -> dict[str, Samples]:
     """Let the peers take turns, so that a busy moment of the machine meets all of them."""
     results: dict[str, Samples] = {name: defaultdict(list) for name in options.workloads}
-    for turn in range(options.rounds):
+    for turn in range(1, options.rounds + 1):
         for workload in options.workloads:
-            for environment in environments:
-                sample = measure_one(workload, environment, server, folder, options)
-                results[workload][environment.name].append(sample)
+            for one in entrants:
+                sample = measure_one(workload, one, server, folder, options)
+                results[workload][one.label].append(sample)
                 told = f"{sample.jobs_per_s:.0f} jobs/s" if sample else "failed"
-                print(
-                    f"round {turn + 1}, {workload}, {environment.name}: {told}",
-                    file=sys.stderr,
-                )
+                print(f"round {turn}, {workload}, {one.label}: {told}", file=sys.stderr)
     return results
 
 
 def measure_one(
-    workload: str,
-    environment: Environment,
-    server: RedisServer,
-    folder: Path,
-    options: argparse.Namespace,
+    workload: str, one: Entrant, server: RedisServer, folder: Path, options: argparse.Namespace
 ) -> Sample | None:
     """Measure one peer once; None, and a sentence, where that failed."""
     with server.client() as client:
         client.flushall()
         setting = Setting(
-            environment,
+            one.environment,
             client,
             server.url,
             folder,
-            jobs=max(100, int(options.jobs * environment.peer.SHARE)),
-            concurrency=options.concurrency or environment.peer.CONCURRENCY,
+            jobs=max(100, int(options.jobs * one.environment.peer.SHARE)),
+            concurrency=one.concurrency,
             time_limit_s=options.time_limit,
         )
         try:
             return WORKLOADS[workload](setting)
         except (Failed, subprocess.TimeoutExpired) as error:
-            print(f"bench: {environment.name}, {workload}: {error}", file=sys.stderr)
+            print(f"bench: {one.label}, {workload}: {error}", file=sys.stderr)
             log = folder / "worker.log"
             if log.exists():
                 sys.stderr.write(log.read_text(errors="replace")[-2000:])
@@ -191,9 +197,10 @@ def table(samples: Samples) -> list[str]:
 
 def ratio(samples: Samples, name: str) -> str:
     """Return how many times as fast as a peer aiorq2 is: the median of the rounds."""
-    pairs = zip(samples.get(OURS, ()), samples[name], strict=False)
-    ratios = [ours.jobs_per_s / one.jobs_per_s for ours, one in pairs if ours and one]
-    return f"{median(ratios):.2f} ×" if ratios and name != OURS else ""
+    ours = next((label for label in samples if label.partition("@")[0] == OURS), name)
+    pairs = zip(samples[ours], samples[name], strict=True)
+    ratios = [our.jobs_per_s / one.jobs_per_s for our, one in pairs if our and one]
+    return f"{median(ratios):.2f} ×" if ratios and name != ours else ""
 
 
 def load() -> str:

@@ -195,9 +195,7 @@ async def test_long_traceback_keeps_its_end(backend: RedisBackend) -> None:
 
 
 @pytest.mark.parametrize("kind", poison.RESULTS)
-async def test_result_that_cannot_be_carried_is_a_failure(
-    backend: RedisBackend, kind: str
-) -> None:
+async def test_result_that_cannot_be_carried_is_a_failure(backend: RedisBackend, kind: str) -> None:
     """The function is not run again for it: it has done its work."""
     job = await taken(backend, poison.give, kind, retry=Retry(3))
 
@@ -224,9 +222,7 @@ async def test_result_that_cannot_leave_its_process_is_a_failure(
     redis_backend: RedisBackend,
 ) -> None:
     """The same failure as if it could not be carried to Redis."""
-    job = await taken(
-        redis_backend, poison.give_unpicklable, offload="process", retry=Retry(3)
-    )
+    job = await taken(redis_backend, poison.give_unpicklable, offload="process", retry=Retry(3))
 
     assert job.exc_info is not None
     assert "ResultNotSerializable" in job.exc_info

@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -125,6 +126,7 @@ class Storm:
                 self.site.server.kill()
                 self._kill(victim)
                 await asyncio.to_thread(self.site.server.restart)
+                await eventually(lambda: self.site.server.command("PING"), timeout=20)
                 self._note_leases(victim)
             else:
                 victim.pause()
@@ -157,10 +159,8 @@ class Storm:
     async def watch(self) -> None:
         """Look at every job again and again: what has ended must stay as it is."""
         while True:
-            try:
+            with suppress(redis.RedisError):  # the next look sees it
                 await asyncio.to_thread(self._look)
-            except redis.RedisError:
-                pass  # the next look sees it
             await asyncio.sleep(0.5)
 
     def _look(self) -> None:
