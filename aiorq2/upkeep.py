@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from aiorq2.backends.base import Claim, Extended, Seat, Tally
 from aiorq2.backends.redis import RedisBackend
@@ -23,6 +24,14 @@ MARGIN = 0.05
 """The part of a lease before its end at which a worker without Redis gives its jobs up."""
 LOOP_LIMIT_S = 120.0
 """An event loop that has not answered for so long loses its leases on purpose: it is not coming back."""
+
+
+def _note(duty: str, error: Exception) -> None:
+    """Log what went wrong with a duty, which goes on: Redis that is away is nothing new, the rest is a bug."""
+    if isinstance(error, AiorqError | TimeoutError):
+        log.debug("%s: %s", duty, str(error) or "no answer")
+    else:
+        log.error("%s failed: %s; going on", duty, type(error).__name__, exc_info=error)
 
 
 class Heartbeat(threading.Thread):
@@ -102,13 +111,14 @@ class Heartbeat(threading.Thread):
         if self._is_stuck and time.monotonic() - self._answered_at > LOOP_LIMIT_S:
             return False  # let the leases go
         sent_at, left_s = time.monotonic(), self._left_s
+        claims = self._claims()
         try:
             async with asyncio.timeout(
                 min(self._seat.lease / 2, left_s if left_s > 0 else math.inf)
             ):
-                extended = await self._backend.extend(self._seat, self._claims(), self._tally())
-        except (AiorqError, TimeoutError) as error:
-            log.debug("heartbeat of %s: %s", self._seat.worker, str(error) or "no answer")
+                extended = await self._backend.extend(self._seat, claims, self._tally())
+        except Exception as error:  # noqa: BLE001  no duty dies of anything
+            _note("the heartbeat", error)
             self.unbroken_since = time.monotonic()
             return False
         if time.monotonic() - self._extended_at > self._seat.lease:
@@ -116,11 +126,13 @@ class Heartbeat(threading.Thread):
                 time.monotonic()
             )  # this process was frozen: the others may have been as well
         self._extended_at = sent_at  # Redis counts from a moment after that
-        self._tell(self._on_extended, extended)
+        known = {claim.execution_id for claim in claims}
+        unknown = {one: job for one, job in extended.standing.items() if one not in known}
+        self._tell(self._on_extended, replace(extended, standing=unknown))
         return True
 
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop has just been closed
             self._loop.call_soon_threadsafe(callback, *args)
 
     # -- the watchdog ----------------------------------------------------------------------------------------------------
@@ -191,8 +203,8 @@ class Reaper:
             if self._is_trusted():
                 try:
                     pause = await self._pass()
-                except AiorqError as error:
-                    log.debug("reaping: %s", error)
+                except Exception as error:  # noqa: BLE001  no duty dies of anything
+                    _note("reaping", error)
             await asyncio.sleep(pause + random.uniform(0, 0.2))
 
     async def _pass(self) -> float:
@@ -231,8 +243,8 @@ class Sweeper:
             await asyncio.sleep(self.INTERVAL_S * random.uniform(0.5, 1.5))
             try:
                 await self.sweep()
-            except AiorqError as error:
-                log.debug("sweeping: %s", error)
+            except Exception as error:  # noqa: BLE001  no duty dies of anything
+                _note("sweeping", error)
 
     async def sweep(self) -> int:
         """Trim once and return how many entries were removed. Redis: 1 call per queue and 500 entries."""

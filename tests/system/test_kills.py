@@ -12,11 +12,14 @@ import pytest
 from aiorq2 import JobStatus
 from tests.support.eventually import eventually
 from tests.system import functions
-from tests.system.site import LEASE_S, Site, open_gate
+from tests.system.site import LEASE_S, Site, listens, open_gate
 
 pytestmark = pytest.mark.slow
 
 Report = Callable[[str], None]
+
+SLACK_S = 2.0
+"""What a busy machine may add to a time."""
 
 
 async def test_kill_hands_the_jobs_over(site: Site, report: Report) -> None:
@@ -39,18 +42,20 @@ async def test_kill_hands_the_jobs_over(site: Site, report: Report) -> None:
     assert [len(site.runs_of(job)) for job in jobs] == [2] * 6
     latest = max(run.started_at for run in again) - killed_at
     assert min(run.started_at for run in again) - killed_at > LEASE_S / 2
-    assert latest < LEASE_S + 8
+    assert latest < LEASE_S + 1 + SLACK_S
     report(f"lease {LEASE_S} s: all six jobs run again {latest:.2f} s after the kill")
 
 
 async def test_kill_by_the_job_itself_ends_after_the_third(site: Site, report: Report) -> None:
     """A job that takes its worker down three times has failed with AbandonedJobError; the fourth worker lives on."""
     workers = [site.start_worker(lease=1) for _ in range(4)]
+    for worker in workers:
+        await listens(worker)
     began = time.monotonic()
 
     job = await site.queue.enqueue(functions.kill_process, site.ledger)
 
-    await site.has_status(job, JobStatus.FAILED, timeout=40)
+    await site.has_status(job, JobStatus.FAILED, timeout=3 * (1 + 1 + SLACK_S))
     report(f"lease 1 s: failed for good {time.monotonic() - began:.2f} s after it was enqueued")
     assert "AbandonedJobError" in str(job.exc_info)
     runs = site.runs_of(job)
