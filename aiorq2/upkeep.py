@@ -94,10 +94,7 @@ class Heartbeat(threading.Thread):
                 if await self._beat():
                     await asyncio.sleep(interval)
                 else:
-                    left_s = self._left_s
-                    await asyncio.sleep(min(0.5, interval, left_s if left_s > 0 else math.inf))
-                    if self._left_s <= 0:
-                        self._tell(self._on_cut_off)
+                    await self._wait_to_try_again(min(0.5, interval))
         finally:
             await self._backend.close()
 
@@ -105,6 +102,17 @@ class Heartbeat(threading.Thread):
     def _left_s(self) -> float:
         """How long the leases can be trusted if no heartbeat arrives; runs that are cut then have ended when others begin."""
         return self._extended_at + self._seat.lease * (1 - MARGIN) - time.monotonic()
+
+    async def _wait_to_try_again(self, pause: float) -> None:
+        """Wait before the next try, and give the leases up on the moment."""
+        left_s = self._left_s
+        if left_s > 0:
+            pause = min(pause, left_s)
+        else:
+            self._tell(self._on_cut_off)
+        await asyncio.sleep(pause)
+        if left_s > 0 >= self._left_s:
+            self._tell(self._on_cut_off)
 
     async def _beat(self) -> bool:
         """Extend once; returns whether it arrived."""

@@ -323,7 +323,7 @@ class Worker:
         self._pump = None
         log.info("worker %s: stopped", self.name)
 
-    async def _register(self) -> None:
+    async def _register(self, replaces: str = "") -> None:
         now = to_iso(time.time())
         fields: dict[str, str | int] = {
             "birth": now,
@@ -338,7 +338,7 @@ class Worker:
             "aio_concurrency": self.concurrency,
             "aio_lease": str(self._seat.lease),
         }
-        holder = await self._backend.register(self._seat, self.queues, fields)
+        holder = await self._backend.register(self._seat, self.queues, fields, replaces=replaces)
         if holder is not None and _is_dead_here(holder):
             replaces = holder.get("aio_instance", b"").decode()
             holder = await self._backend.register(
@@ -363,7 +363,7 @@ class Worker:
 
     async def _register_again(self) -> None:
         try:
-            await self._register()
+            await self._register(replaces=self._seat.instance)
         except AiorqError as error:
             log.error("%s", error)
 

@@ -55,7 +55,7 @@ async def test_kill_by_the_job_itself_ends_after_the_third(site: Site, report: R
 
     job = await site.queue.enqueue(functions.kill_process, site.ledger)
 
-    await site.has_status(job, JobStatus.FAILED, timeout=3 * (1 + 1 + SLACK_S))
+    await site.has_status(job, JobStatus.FAILED, timeout=3 * (1 + 1) + SLACK_S)
     report(f"lease 1 s: failed for good {time.monotonic() - began:.2f} s after it was enqueued")
     assert "AbandonedJobError" in str(job.exc_info)
     runs = site.runs_of(job)
