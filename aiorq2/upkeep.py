@@ -94,7 +94,7 @@ class Heartbeat(threading.Thread):
                 if await self._beat():
                     await asyncio.sleep(interval)
                 else:
-                    await self._wait_to_try_again(min(0.5, interval))
+                    await self._wait_to_try_again(min(0.5, interval / 2))
         finally:
             await self._backend.close()
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from secrets import token_hex
 from typing import Any
 
@@ -332,7 +332,7 @@ class Worker:
             "pid": os.getpid(),
             "hostname": socket.gethostname(),
             "ip_address": "unknown",
-            "version": version("aiorq2"),
+            "version": _version(),
             "python_version": sys.version,
             "state": "idle",
             "aio_concurrency": self.concurrency,
@@ -413,6 +413,14 @@ class Worker:
                 for one, handler in before.items():
                     loop.remove_signal_handler(one)
                     signal.signal(one, handler)
+
+
+def _version() -> str:
+    """Return the version of this package as it was installed; it may just lie on the path."""
+    try:
+        return version("aiorq2")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _is_dead_here(holder: Mapping[str, bytes]) -> bool:

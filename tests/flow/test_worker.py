@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import time
+from importlib.metadata import PackageNotFoundError
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +24,7 @@ from aiorq2 import (
     Worker,
     WorkerNameTaken,
 )
+from aiorq2 import worker as worker_module
 from aiorq2.backends import connect
 from aiorq2.backends.inspect import WorkerRecord
 from aiorq2.backends.redis import RedisBackend
@@ -300,6 +302,23 @@ async def test_worker_announces_itself_as_rqs_does(backend: RedisBackend) -> Non
     assert (await fields(worker, backend))["death"]
     (ttl,) = await backend.run(["TTL", backend.keys.worker("w-1")])
     assert 0 < ttl <= 60
+
+
+async def test_worker_runs_where_the_package_is_not_installed(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a folder on the path, or frozen into a program: only the version is not known."""
+
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(worker_module, "version", version)
+    job = await Queue("q", backend).enqueue(jobs.add, 1, 2)
+
+    await drain(backend, name="w-1")
+
+    assert await job.wait(timeout=5) == 3
+    assert (await fields(Worker("q", backend, name="w-1"), backend))["version"] == "unknown"
 
 
 async def test_name_of_a_living_worker_is_taken(backend: RedisBackend) -> None:

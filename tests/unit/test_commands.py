@@ -38,7 +38,7 @@ def test_what_is_no_command_is_none(message: bytes) -> None:
     assert parse_command(message) is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.binary() | st.text().map(str.encode) | st.from_regex(r'\{"command": .*\}').map(str.encode)
 )

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 import rq
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,28 +23,31 @@ from aiorq2.options import (
     checked_name,
 )
 
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=30, deadline=None)
+NOWHERE = redis.Redis()
+"""A connection that is never made, for rq's classes, which insist on one."""
 
 
 # -- names -------------------------------------------------------------------------------------------
 
 
 @quick
-@given(st.text())
+@given(st.text() | st.from_regex(r"[A-Za-z0-9_-]{1,300}"))
 def test_job_id_is_accepted_if_and_only_if_rq_accepts_it(text: str) -> None:
     """rq raises on reading a job with another id; ours may not be longer than 255 characters, too."""
     try:
-        rq.job.Job(id=text, connection=None)  # type: ignore[arg-type]
-        is_fine = len(text) <= 255
+        rq.job.Job(id=text, connection=NOWHERE)
+        is_fine = 0 < len(text) <= 255
     except ValueError:
         is_fine = False
 
     try:
-        assert checked_job_id(text) == text
+        checked_job_id(text)
+        is_accepted = True
     except InvalidOption:
-        assert not is_fine
-    else:
-        assert is_fine
+        is_accepted = False
+
+    assert is_accepted == is_fine
 
 
 @quick
@@ -52,9 +56,7 @@ def test_name_that_is_accepted_can_be_printed_and_sent(text: str) -> None:
     """One line, no control characters, UTF-8."""
     try:
         name = checked_name(text, "queue")
-    except InvalidOption as refusal:
-        assert "queue name" in str(refusal)
-        assert len(str(refusal)) < 600
+    except InvalidOption:
         return
 
     assert name == text == name.strip()
