@@ -1,4 +1,4 @@
-"""Run a job at once, in the task that enqueues it (``is_async=False``): the same scripts, executor and results."""
+"""Run a job at once, for the one who enqueues it (``is_async=False``): the same scripts, executor and results."""
 
 from __future__ import annotations
 

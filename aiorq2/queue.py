@@ -59,7 +59,7 @@ class Queue:
         name: its name.
         backend: where it lives; default ``connect()``.
         default_timeout: seconds (or a duration) that a run may take, unless the job says otherwise; -1 for ever.
-        is_async: False runs each job at once, in the task that enqueues it.
+        is_async: False runs each job at once, in this process: it has ended when ``enqueue`` returns.
         serializer: ``"json"``, ``"pickle"``, ``signed(…)`` or an object with ``dumps`` and ``loads``; workers need the same.
         results: where results are kept: ``"hash"``, or ``"stream"`` where rq must be able to read them.
         payload_limit: bytes that the arguments, and the meta, of a job may take.

@@ -101,7 +101,7 @@ class Worker:
             raise InvalidOption(
                 f"dequeue_strategy={dequeue_strategy!r}: 'default', 'round_robin' or 'random'"
             )
-        given = [queues] if isinstance(queues, str) else list(queues)
+        given = [queues] if isinstance(queues, str) or hasattr(queues, "name") else list(queues)
         self.queues = as_names([getattr(queue, "name", queue) for queue in given], "queue")
         if not self.queues:
             raise InvalidOption("Worker: at least one queue is needed")

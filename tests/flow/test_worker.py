@@ -627,11 +627,12 @@ async def test_exception_handlers_are_told_of_every_failed_run(backend: RedisBac
 
     await drain(backend, exception_handlers=[plain, coroutine])
 
-    assert handled == [
-        (name, job.id, ValueError, f"attempt {n} of k")
-        for n in (1, 2)
-        for name in ("plain", "coroutine")
-    ]
+    for n in (1, 2):  # the retry does not wait for the handlers
+        told = [one for one in handled if one[3] == f"attempt {n} of k"]
+        assert [one[:3] for one in told] == [
+            (name, job.id, ValueError) for name in ("plain", "coroutine")
+        ]
+    assert len(handled) == 4
 
 
 async def test_handler_that_returns_something_false_ends_the_chain(backend: RedisBackend) -> None:
