@@ -101,7 +101,8 @@ class Worker:
             raise InvalidOption(
                 f"dequeue_strategy={dequeue_strategy!r}: 'default', 'round_robin' or 'random'"
             )
-        given = [queues] if isinstance(queues, str) or hasattr(queues, "name") else list(queues)
+        one = isinstance(queues, str) or hasattr(queues, "name")  # a Queue
+        given: list[Any] = [queues] if one else list(queues)
         self.queues = as_names([getattr(queue, "name", queue) for queue in given], "queue")
         if not self.queues:
             raise InvalidOption("Worker: at least one queue is needed")
