@@ -31,6 +31,7 @@ from aiorq2.queue import Queue
 from aiorq2.results import Result
 from aiorq2.signing import signed
 from aiorq2.states import JobStatus
+from aiorq2.terms import Callback, Dependency, RateLimit, Repeat, Webhook
 from aiorq2.worker import Worker
 
 __version__ = "0.1.0"
@@ -42,6 +43,8 @@ __all__ = [
     "BackendFull",
     "BackendRefused",
     "BackendUnavailable",
+    "Callback",
+    "Dependency",
     "DeserializationError",
     "DuplicateJobError",
     "FunctionNotAllowed",
@@ -56,11 +59,14 @@ __all__ = [
     "NoSuchJobError",
     "PayloadTooLarge",
     "Queue",
+    "RateLimit",
+    "Repeat",
     "Result",
     "Retry",
     "SerializationError",
     "TimeoutFormatError",
     "UnknownFunction",
+    "Webhook",
     "Worker",
     "WorkerNameTaken",
     "__version__",

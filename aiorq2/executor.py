@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import anyio.to_thread
 from aiorq2.allowlist import AllowList
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import is_coroutine_callable
+from aiorq2.callbacks import Callbacks
 from aiorq2.errors import (
     DeserializationError,
     FunctionNotAllowed,
@@ -36,9 +38,12 @@ from aiorq2.offload import Parcel, run_parcel
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_value
 from aiorq2.payloads import decode_call as decode
-from aiorq2.retrying import as_retry, retry_after_failure, retry_as_asked
+from aiorq2.retrying import as_retry, next_repeat, retry_after_failure, retry_as_asked
 from aiorq2.run import Reason, Run
 from aiorq2.serializers import Serializer
+from aiorq2.states import JobStatus
+
+log = logging.getLogger("aiorq2.worker")
 
 STOPPED_TEXT = "Job stopped by user, work-horse terminated."
 """RQ's words; its users grep for them."""
@@ -67,6 +72,7 @@ class Executor:
         self._backend = backend
         self._serializer = serializer
         self._allow = allow
+        self._callbacks = Callbacks(backend, allow)
         self._result_limit = result_limit
         self._threads = asyncio.Semaphore(sync_concurrency)
         self._processes = asyncio.Semaphore(sync_concurrency)
@@ -90,7 +96,37 @@ class Executor:
             failure = raised
         finally:
             run.end_timer()
-        return self._outcome(run, value, failure)
+        outcome = self._outcome(run, value, failure)
+        run.has_ended = True
+        if not claim.record.has_callbacks:
+            return outcome
+        return await self._after(run, job, outcome, value)
+
+    async def _after(self, run: Run, job: Job, outcome: Outcome, value: Any) -> Outcome:
+        """Call back, in RQ's order and with RQ's effect: a success whose callback raises is a failure, and a failure's callback
+        that raises takes the failure's place. Only then is the outcome written."""
+        if isinstance(outcome, Finished):
+            try:
+                job.see_status(JobStatus.FINISHED)
+                await self._callbacks.call("success", job, value)
+            except Exception as error:  # noqa: BLE001  user code
+                outcome = self._failed(run, error)
+        if isinstance(outcome, Failed | Retried) and run.error is not None:
+            try:
+                job.see_status(JobStatus.FAILED)
+                failure = run.error
+                await self._callbacks.call(
+                    "failure", job, type(failure), failure, failure.__traceback__
+                )
+            except Exception as error:  # noqa: BLE001  user code
+                outcome = self._failed(run, error)
+        if isinstance(outcome, Stopped):
+            try:
+                job.see_status(JobStatus.STOPPED)
+                await self._callbacks.call("stopped", job)
+            except Exception:
+                log.exception("job %s: its callback raised", job.id)
+        return outcome
 
     def abandoned(self, run: Run) -> Outcome:
         """Return the outcome of a run that was told to end and did not."""
@@ -194,8 +230,9 @@ class Executor:
         return self._finished(run, value)
 
     def _finished(self, run: Run, value: Any) -> Outcome:
+        delay, intervals = next_repeat(run.claim.record)
         if value is None:
-            return Finished(time.time(), None)
+            return Finished(time.time(), None, delay, intervals)
         try:
             raw = encode_value(
                 self._serializer,
@@ -208,7 +245,7 @@ class Executor:
             return self._failed(run, ResultTooLarge(str(error)), may_retry=False)
         except SerializationError as error:
             return self._failed(run, ResultNotSerializable(str(error)), may_retry=False)
-        return Finished(time.time(), raw)
+        return Finished(time.time(), raw, delay, intervals)
 
     def _failed(
         self,

@@ -94,10 +94,20 @@ class Job:
     async def fetch_many(
         cls, ids: Sequence[str], backend: RedisBackend, serializer: str | Serializer | None = None
     ) -> list[Self | None]:
-        """Return the jobs of these ids, None where there is none. Redis: 1 pipeline per 500 jobs."""
+        """Return the jobs of these ids, None where there is none. Redis: 1 pipeline per 500 jobs, and one for the
+        results of those that keep them in a stream."""
         found = resolve_serializer(serializer)
         records = await inspect.records(backend, ids)
-        return [None if record is None else cls(record, backend, found) for record in records]
+        entries = await inspect.latest_entries(
+            backend, [one.id for one in records if one and one.has_streamed_result]
+        )
+        jobs: list[Self | None] = []
+        for record in records:
+            job = None if record is None else cls(record, backend, found)
+            if job is not None and record is not None:
+                job._see(Observed(record, entries.get(record.id)))
+            jobs.append(job)
+        return jobs
 
     @classmethod
     async def exists(cls, id: str, backend: RedisBackend) -> bool:
@@ -228,6 +238,33 @@ class Job:
         """How often it has been started; runs that were given back do not count."""
         return self._record.number("aio_attempt") or 0
 
+    @property
+    def origin_group(self) -> str | None:
+        """The name of the group it belongs to."""
+        return self._record.text("group_id")
+
+    @property
+    def repeats_left(self) -> int | None:
+        """How many more runs there will be after a success."""
+        return self._record.number("repeats_left")
+
+    @property
+    def dependency_ids(self) -> list[str]:
+        """The ids of the jobs that it waits, or waited, for."""
+        return self._record.texts("dependency_ids")
+
+    def callback_name(self, event: str) -> str | None:
+        """Return the dotted name of the function to call on ``success``, ``failure`` or ``stopped``."""
+        return self._record.text(f"{event}_callback_name")
+
+    def callback_timeout(self, event: str) -> int | None:
+        """Return how many seconds that function may take."""
+        return self._record.number(f"{event}_callback_timeout")
+
+    def see_status(self, status: JobStatus) -> None:
+        """Take ``status`` for the last one seen: callbacks run before it is written, and see it all the same, as in RQ."""
+        self._record = JobRecord(self.id, {**self._record.fields, "status": status.value.encode()})
+
     # -- reading ---------------------------------------------------------------------------------------------------------
 
     async def refresh(self) -> None:
@@ -291,6 +328,26 @@ class Job:
     async def get_position(self) -> int | None:
         """Return the place in the queue, from 0; None when it is not in it. Redis: 1 call."""
         return await inspect.position(self._backend, self.origin, self.id)
+
+    async def fetch_dependencies(self) -> list[Job]:
+        """Return the jobs that it waits, or waited, for, as far as they are still there. Redis: 1 pipeline per 500 of them."""
+        found = await Job.fetch_many(self.dependency_ids, self._backend, self._serializer)
+        return [job for job in found if job is not None]
+
+    async def dependency(self) -> Job | None:
+        """Return the first of them. Redis: 1 call."""
+        found = await Job.fetch_many(self.dependency_ids[:1], self._backend, self._serializer)
+        return found[0] if found else None
+
+    async def dependent_ids(self) -> list[str]:
+        """Return the ids of the jobs that wait for it. Redis: 1 call."""
+        reply = await self._backend.run(["SMEMBERS", self._backend.keys.dependents(self.id)])
+        return sorted(one.decode() for one in reply[0])
+
+    async def dependents(self) -> list[Job]:
+        """Return the jobs that wait for it. Redis: 1 call, and 1 pipeline per 500 of them."""
+        found = await Job.fetch_many(await self.dependent_ids(), self._backend, self._serializer)
+        return [job for job in found if job is not None]
 
     async def return_value(self, refresh: bool = True) -> Any:
         """Return what the function returned, None while it has not. Redis: 1 call."""
@@ -360,14 +417,25 @@ class Job:
 
     # -- doing -----------------------------------------------------------------------------------------------------------
 
-    async def cancel(self) -> None:
+    async def cancel(
+        self, enqueue_dependents: bool = False, remove_from_dependencies: bool = False
+    ) -> None:
         """Cancel the job; if it runs, tell its worker to stop it (it then ends as ``stopped``). Redis: 1 call.
+
+        Args:
+            enqueue_dependents: it counts as done for the jobs that wait for it.
+            remove_from_dependencies: the jobs that it waits for forget it (1 more call).
 
         Raises:
             NoSuchJobError: it is gone.
             InvalidJobOperation: it has ended.
         """
-        await self._backend.cancel(self.id)
+        await self._backend.cancel(self.id, enqueue_dependents=enqueue_dependents)
+        if remove_from_dependencies and self.dependency_ids:
+            keys = self._backend.keys
+            await self._backend.run(
+                *[["SREM", keys.dependents(parent), self.id] for parent in self.dependency_ids]
+            )
 
     async def requeue(self, at_front: bool = False) -> None:
         """Put a job that has ended back into its queue. Redis: 1 call.
@@ -378,13 +446,16 @@ class Job:
         """
         await self._backend.requeue(self.id, at_front=at_front)
 
-    async def delete(self) -> None:
-        """Delete the job and its results. Redis: 1 call.
+    async def delete(self, delete_dependents: bool = False) -> None:
+        """Delete the job and its results, with ``delete_dependents`` those that wait for it, too. Redis: 1 call each.
 
         Raises:
             NoSuchJobError: it is gone.
             InvalidJobOperation: it runs; cancel it first.
         """
+        if delete_dependents:
+            for dependent in await self.dependents():
+                await dependent.delete(delete_dependents=True)
         await self._backend.delete(self.id)
 
     def save_meta(self) -> Awaitable[None]:

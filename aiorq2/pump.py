@@ -359,7 +359,7 @@ class Pump:
         self._loop.call_later(CANCEL_GRACE_S, self._abandon, run)
 
     def _abandon(self, run: Run) -> None:
-        if not run.is_settled:
+        if not run.is_settled and not run.has_ended:
             log.error(
                 "job %s: it was told to end and goes on; its slot is lost until it does",
                 run.claim.job_id,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from secrets import token_hex
 from typing import Any
 from uuid import uuid4
@@ -16,7 +17,7 @@ from aiorq2.backends import connect, inspect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.wire import record_of_spec
 from aiorq2.callables import describe_call, name_of
-from aiorq2.errors import InvalidOption, NoSuchJobError
+from aiorq2.errors import DuplicateJobError, InvalidOption, NoSuchJobError
 from aiorq2.inline import run_inline
 from aiorq2.job import Job
 from aiorq2.options import (
@@ -31,25 +32,15 @@ from aiorq2.options import (
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_call, encode_value
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
-from aiorq2.timing import Duration, seconds, to_iso
+from aiorq2.states import JobStatus
+from aiorq2.timing import Duration, as_utc, seconds, to_iso
 
 Func = Callable[..., Any] | str
 CHUNK = 500
 """How many jobs ``enqueue_many`` encodes and sends at a time."""
 
-_NOT_YET = frozenset(
-    {
-        "depends_on",
-        "repeat",
-        "on_success",
-        "on_failure",
-        "on_stopped",
-        "rate_limit",
-        "webhooks",
-        "pipeline",
-    }
-)
-"""RQ's reserved keywords that this version refuses, lest they reach the function."""
+_LEFT_OUT = frozenset({"pipeline"})
+"""RQ's reserved keywords that are refused, lest they reach the function."""
 
 
 class Queue:
@@ -128,6 +119,42 @@ class Queue:
         args, kwargs, options = split_options(args, kwargs)
         return await self._enqueue(f, args, kwargs, EnqueueOptions.checked(**options))
 
+    async def enqueue_at(self, moment: datetime, f: Func, /, *args: Any, **kwargs: Any) -> Job:
+        """Enqueue ``f(*args, **kwargs)`` at a point in time; a naive ``datetime`` is UTC (in RQ it is local time). One that is past
+        is due at once. Options as for ``enqueue``. Redis: 1 call.
+        """
+        if not isinstance(moment, datetime):
+            raise InvalidOption(f"enqueue_at: a datetime is needed, not {type(moment).__name__}")
+        return await self._schedule(f, args, kwargs, due_at=as_utc(moment).timestamp())
+
+    async def enqueue_in(self, delay: Duration, f: Func, /, *args: Any, **kwargs: Any) -> Job:
+        """Enqueue ``f(*args, **kwargs)`` after a ``timedelta`` (or seconds, or "1h30m"), by Redis' clock. Redis: 1 call."""
+        return await self._schedule(f, args, kwargs, due_in=seconds(delay, name="enqueue_in"))
+
+    async def _schedule(
+        self,
+        f: Func,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        due_at: float | None = None,
+        due_in: float | None = None,
+    ) -> Job:
+        args, kwargs, named = split_options(args, kwargs)
+        options = EnqueueOptions.checked(**named)
+        if options.depends_on is not None:
+            raise InvalidOption(
+                "a job cannot wait for its time and for other jobs: give depends_on or a time, not both"
+            )
+        if not self.is_async:
+            raise InvalidOption(
+                "a queue with is_async=False runs jobs at once; it cannot schedule them"
+            )
+        spec, job = self._prepared(f, args, kwargs, options)
+        spec = replace(spec, status=JobStatus.SCHEDULED, due_at=due_at, due_in=due_in)
+        job.see_status(JobStatus.SCHEDULED)
+        return await self._send(spec, job)
+
     async def enqueue_call(
         self,
         func: Func,
@@ -180,7 +207,11 @@ class Queue:
         if not self.is_async:
             return [await self._run_inline(spec, job) for spec, job in pairs]
         for start in range(0, len(pairs), CHUNK):
-            await self.backend.add([spec for spec, _ in pairs[start : start + CHUNK]])
+            chunk = pairs[start : start + CHUNK]
+            for (_, job), status in zip(
+                chunk, await self.backend.add([spec for spec, _ in chunk]), strict=True
+            ):
+                job.see_status(status)
         return [job for _, job in pairs]
 
     def create_job(
@@ -222,7 +253,12 @@ class Queue:
     async def _send(self, spec: JobSpec, job: Job) -> Job:
         if not self.is_async:
             return await self._run_inline(spec, job)
-        await self.backend.add([spec])
+        try:
+            job.see_status(*await self.backend.add([spec]))
+        except DuplicateJobError:
+            if spec.options.unique != "return":
+                raise
+            return await Job.fetch(spec.id, self.backend, self.serializer)
         return job
 
     async def _run_inline(self, spec: JobSpec, job: Job) -> Job:
@@ -310,7 +346,9 @@ class Queue:
         """Delete the jobs that wait and return how many there were. Redis: 1 call per 500 jobs."""
         removed = 0
         while True:
-            reply = await self.backend.call("empty", queue=self.name, limit=CHUNK)
+            reply = await self.backend.call(
+                "empty", queue=self.name, limit=CHUNK, now_iso=to_iso(time.time())
+            )
             removed += int(reply[1])
             if not reply[2]:
                 return removed
@@ -351,7 +389,7 @@ def split_options(
         InvalidOption: positional arguments beside ``args=``, or an option of RQ's that this version does not have.
     """
     options = {name: kwargs.pop(name) for name in OPTION_NAMES & kwargs.keys()}
-    _refuse_unknown(dict.fromkeys(_NOT_YET & kwargs.keys()))
+    _refuse_unknown(dict.fromkeys(_LEFT_OUT & kwargs.keys()))
     if "args" not in kwargs and "kwargs" not in kwargs:
         return args, kwargs, options
     if args:
@@ -369,7 +407,11 @@ def split_options(
 def _refuse_unknown(options: Mapping[str, Any]) -> None:
     unknown = sorted(options.keys() - OPTION_NAMES)
     if unknown:
-        what = "are not in this version" if _NOT_YET & set(unknown) else "are no options"
+        what = (
+            "are left out (calls share pipelines by themselves)"
+            if _LEFT_OUT & set(unknown)
+            else "are no options"
+        )
         raise InvalidOption(
             f"{', '.join(unknown)} {what}; there are {', '.join(sorted(OPTION_NAMES))}"
         )

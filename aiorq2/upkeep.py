@@ -184,6 +184,8 @@ class Reaper:
         next_in = self.LONGEST_S
         for queue in self._queues:
             reaped = await self._backend.reap(queue, max_deaths=self._max_deaths)
+            if reaped.releases:
+                await self._backend.release()
             for job_id in reaped.requeued:
                 log.warning(
                     "job %s of queue %s: its worker died; it is queued again, at the front",

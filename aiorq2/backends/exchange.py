@@ -31,6 +31,8 @@ class Exchange:
     def __init__(self, location: str, retry_for: float | None) -> None:
         self._location = location
         self._retry_for = retry_for
+        self.reloads = 0
+        """How often scripts were missing: then a command may have run before those that stood before it in its pipeline."""
 
     async def send(
         self, line: Line, commands: Sequence[Command], *, retry_for: float | None = -1
@@ -77,26 +79,25 @@ class Exchange:
                 return open_, error
             raise self.final(error) from error
         still: list[int] = []
-        missing: set[str] = set()
+        is_missing = False
         reason: BaseException | None = None
         for index, answer in zip(open_, answers, strict=True):
             if isinstance(answer, NoScriptError):
                 still.append(index)
-                missing.add(str(commands[index][1]))
+                is_missing = True
             elif isinstance(answer, BaseException) and is_transient(answer):
                 still.append(index)
                 reason = answer
             else:
                 replies[index] = self.final(answer) if isinstance(answer, BaseException) else answer
-        if missing and reason is None:
-            reason = await self._load(line, missing)
+        if is_missing and reason is None:
+            self.reloads += 1
+            reason = await self._load(line)
         return still, reason
 
-    async def _load(self, line: Line, shas: set[str]) -> BaseException | None:
-        """Send the text of scripts that Redis does not have (a new server, a flush)."""
-        texts = [
-            script.text for script in map(scripts.load, scripts.all_names()) if script.sha in shas
-        ]
+    async def _load(self, line: Line) -> BaseException | None:
+        """Send the text of all scripts: Redis is new, or has forgotten them."""
+        texts = [scripts.load(name).text for name in scripts.all_names()]
         try:
             for answer in await line.run([["SCRIPT", "LOAD", text] for text in texts]):
                 if isinstance(answer, BaseException):

@@ -220,6 +220,21 @@ async def result_entries(
     return [(_text(entry_id), fields_of(flat)) for entry_id, flat in reply or ()]
 
 
+async def latest_entries(
+    backend: RedisBackend, job_ids: Sequence[str]
+) -> dict[str, tuple[str, Mapping[str, bytes]]]:
+    """Return the newest entry of each of these jobs' result streams that has one. Redis: 1 pipeline."""
+    commands: list[Command] = [
+        ["XREVRANGE", backend.keys.results(job_id), "+", "-", "COUNT", 1] for job_id in job_ids
+    ]
+    replies = await _read(backend, commands)
+    return {
+        job_id: (_text(reply[0][0]), fields_of(reply[0][1]))
+        for job_id, reply in zip(job_ids, replies, strict=True)
+        if reply
+    }
+
+
 # -- commands and replies ----------------------------------------------------------------------------
 
 

@@ -11,9 +11,12 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.connection import AbstractConnection
 
 from aiorq2.backends import scripts, wire
@@ -28,6 +31,7 @@ from aiorq2.backends.base import (
     Seat,
     Tally,
 )
+from aiorq2.backends.clients import Clients
 from aiorq2.backends.coalesce import Coalescer
 from aiorq2.backends.exchange import Exchange
 from aiorq2.backends.keys import Keys
@@ -35,10 +39,10 @@ from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
 from aiorq2.backends.replies import raise_for
 from aiorq2.backends.waiting import Waiting
-from aiorq2.errors import BackendUnavailable
+from aiorq2.errors import BackendRefused, BackendUnavailable
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
 from aiorq2.outcome import GivenBack, Outcome
-from aiorq2.states import Reply, Verb
+from aiorq2.states import JobStatus, Reply, Verb
 from aiorq2.timing import to_iso
 
 log = logging.getLogger("aiorq2.backend")
@@ -55,6 +59,7 @@ class Home:
         self._connect = backend.connection
         self._timeout = backend.timeout
         self._lines: dict[str, Line] = {}
+        self.client: AsyncRedis | None = None
         self.calls = Coalescer(lambda commands: backend.exchange.send(self.line("calls"), commands))
         self.listener = Listener(self._connect, self._timeout)
         self.waiting = Waiting(self.listener, backend.observe, backend.keys.inbox(uuid4().hex))
@@ -67,6 +72,8 @@ class Home:
 
     async def close(self) -> None:
         """Close everything."""
+        if self.client is not None:
+            await self.client.aclose()
         await self.waiting.close()
         await self.calls.close()
         await self.listener.close()
@@ -95,9 +102,12 @@ class RedisBackend:
         retry_for: float | None = 5.0,
         timeout: float = 5.0,
         url: str | None = None,
+        clients: Clients | None = None,
     ) -> None:
         self.connection = connection
         self.url = url
+        self._clients = clients
+        self._sync_client: Redis | None = None
         self.location = location
         self.key_prefix = key_prefix
         self.exchange = Exchange(location, retry_for)
@@ -106,6 +116,23 @@ class RedisBackend:
         self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = (
             weakref.WeakKeyDictionary()
         )
+
+    def client(self) -> AsyncRedis:
+        """Return an asynchronous client for user code, on connections of its own; the same one in each loop."""
+        if self._clients is None:
+            raise BackendRefused(f"{self.location}: this backend has no client to give")
+        home = self.home
+        if home.client is None:
+            home.client = self._clients.asynchronous()
+        return home.client
+
+    def sync_client(self) -> Redis:
+        """Return a synchronous client for user code in threads."""
+        if self._clients is None:
+            raise BackendRefused(f"{self.location}: this backend has no client to give")
+        if self._sync_client is None:
+            self._sync_client = self._clients.synchronous()
+        return self._sync_client
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.location} {self.key_prefix}>"
@@ -128,6 +155,7 @@ class RedisBackend:
             retry_for=None,
             timeout=self.timeout,
             url=self.url,
+            clients=self._clients,
         )
 
     async def close(self) -> None:
@@ -138,8 +166,8 @@ class RedisBackend:
 
     # -- verbs -----------------------------------------------------------------------------------------------------------
 
-    async def add(self, specs: Sequence[JobSpec], *, replace: bool = True) -> None:
-        """Add jobs. The first refusal is raised; the others are added all the same.
+    async def add(self, specs: Sequence[JobSpec], *, replace: bool = True) -> list[JobStatus]:
+        """Add jobs and return the status that each got. The first refusal is raised; the others are added all the same.
 
         Raises:
             DuplicateJobError: ``unique`` and the id is taken.
@@ -149,13 +177,15 @@ class RedisBackend:
         """
         commands = [self._command("add", *wire.spec_arguments(spec, replace)) for spec in specs]
         if len(commands) == 1:
-            raise_for(Verb.ADD, specs[0].id, await self.home.calls.call(commands[0]))
-            return
+            reply = await self.home.calls.call(commands[0])
+            raise_for(Verb.ADD, specs[0].id, reply)
+            return [JobStatus(reply[1].decode())]
         replies = await self.home.calls.call_many(commands)
         for spec, reply in zip(specs, replies, strict=True):
             if isinstance(reply, BaseException):
                 raise reply
             raise_for(Verb.ADD, spec.id, reply)
+        return [JobStatus(reply[1].decode()) for reply in replies]
 
     async def promote(self, queue: str, *, limit: int = 100) -> tuple[int, float | None]:
         """Move due jobs of a queue into it. Returns how many, and the next due time (epoch seconds). Redis: 1 call."""
@@ -182,6 +212,7 @@ class RedisBackend:
         commands = [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
         if request is None:
             replies = await self.exchange.send(line, commands)
+            await self._go_on(replies)
             return Claimed(refused=_refused(ended, replies))
         token, started_at = uuid4().hex[:24], time.time()
         claim_command = self._command(
@@ -199,6 +230,7 @@ class RedisBackend:
             },
             request.queues,
         )
+        reloads = self.exchange.reloads
         try:
             replies = await self.exchange.send(line, [*commands, claim_command], retry_for=0)
         except BackendUnavailable:
@@ -206,7 +238,10 @@ class RedisBackend:
             await self._give_back_unseen(seat, line, token)
             # Nobody knows what waits: without another claim a marker would be lost, and a burst would end too early.
             return Claimed(has_more=True, refused=_refused(ended, recovered))
-        return self._claimed(seat, started_at, replies.pop(), _refused(ended, replies))
+        claimed = replies.pop()
+        await self._go_on(replies)
+        outcome = self._claimed(seat, started_at, claimed, _refused(ended, replies))
+        return outcome if reloads == self.exchange.reloads else replace(outcome, has_more=True)
 
     async def extend(self, seat: Seat, claims: Sequence[Claim], tally: Tally) -> Extended:
         """Move the leases of a worker's runs on. Redis: 1 pipeline, one call per 256 runs."""
@@ -262,9 +297,20 @@ class RedisBackend:
             tuple(one.decode("utf-8", "replace") for one in reply[2]),
             tuple(one.decode("utf-8", "replace") for one in reply[3]),
             next_in,
+            releases=bool(reply[4]),
         )
 
-    async def cancel(self, job_id: str) -> str | None:
+    async def release(self) -> None:
+        """Free the dependents that an earlier script has left, a slice at a time. Redis: 1 call per 100 of them."""
+        while (await self._call("release", now_iso=to_iso(time.time())))[1]:
+            pass
+
+    async def _go_on(self, replies: Sequence[Any]) -> None:
+        """Free the dependents that did not fit into the scripts with these replies."""
+        if any(isinstance(reply, list) and reply[1:] == [1] for reply in replies):
+            await self.release()
+
+    async def cancel(self, job_id: str, *, enqueue_dependents: bool = False) -> str | None:
         """Cancel a job; if it runs, have its worker stop it and return the worker's name.
 
         Raises:
@@ -279,8 +325,10 @@ class RedisBackend:
             token=uuid4().hex,
             now_iso=to_iso(time.time()),
             ttl=DEFAULT_FAILURE_TTL,
+            enqueue_dependents=int(enqueue_dependents),
         )
         raise_for(Verb.CANCEL, job_id, reply)
+        await self._go_on([reply])
         return reply[1].decode() if reply[0] == b"STOPPING" else None
 
     async def requeue(self, job_id: str, *, at_front: bool = False) -> None:
@@ -306,7 +354,11 @@ class RedisBackend:
             NoSuchJobError: there is none.
             InvalidJobOperation: it is running.
         """
-        raise_for(Verb.DELETE, job_id, await self._call("delete", id=job_id, token=uuid4().hex))
+        raise_for(
+            Verb.DELETE,
+            job_id,
+            await self._call("delete", id=job_id, token=uuid4().hex, now_iso=to_iso(time.time())),
+        )
 
     # -- workers ---------------------------------------------------------------------------------------------------------
 

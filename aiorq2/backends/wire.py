@@ -11,9 +11,10 @@ from typing import Any
 
 from aiorq2.backends.base import Claim, JobRecord, Seat
 from aiorq2.backends.scripts import Arg
-from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec, Retry
+from aiorq2.options import DEFAULT_FAILURE_TTL, EnqueueOptions, JobSpec, Retry
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.states import JobStatus, Verb
+from aiorq2.terms import Parents
 from aiorq2.timing import MAX_SECONDS, to_iso
 
 ENTRY_SUCCESSFUL, ENTRY_FAILED, ENTRY_RETRIED, ENTRY_RETRIES_EXCEEDED = 1, 2, 4, 5
@@ -32,13 +33,26 @@ def spec_arguments(spec: JobSpec, replace: bool) -> tuple[dict[str, Arg], list[A
         "lane": spec.lane or spec.origin,
         "token": spec.token,
         "mode": "replace" if replace and not options.unique else "unique",
+        "now_iso": spec.created_at,
+        "policy": _policy(options),
+        "rate": options.rate_limit.key if options.rate_limit else "",
+        "concurrency": options.rate_limit.concurrency if options.rate_limit else "",
+        "group": spec.group or "",
+        "parent_count": len(options.depends_on.ids) if options.depends_on else 0,
         "to": spec.status.value,
         "at": "" if spec.due_at is None else repr(spec.due_at),
         "delay": repr(spec.due_in or 0),
         "ttl": "" if options.ttl is None else options.ttl,
         "at_front": "1" if options.at_front and spec.status is JobStatus.QUEUED else "0",
     }
-    return named, list(_spec_fields(spec))
+    parents = options.depends_on.ids if options.depends_on else ()
+    return named, [*parents, *_spec_fields(spec)]
+
+
+def _policy(options: EnqueueOptions) -> str:
+    if options.on_parent_failure != "wait":
+        return options.on_parent_failure
+    return "failure" if options.depends_on and options.depends_on.allow_failure else "wait"
 
 
 def record_of_spec(spec: JobSpec) -> JobRecord:
@@ -77,12 +91,37 @@ def _spec_fields(spec: JobSpec) -> Iterable[Arg]:
         yield from ("enqueue_at_front", 1)
     if options.retry is not None:
         yield from _retry_fields(options.retry)
+    if options.depends_on is not None:
+        yield from _parent_fields(options.depends_on, options.on_parent_failure)
+    if options.repeat is not None:
+        yield from ("repeats_left", options.repeat.times)
+        yield from ("repeat_intervals", json.dumps([ceil(one) for one in options.repeat.intervals]))
+    for name in ("success", "failure", "stopped"):
+        callback = getattr(options, "on_" + name)
+        if callback is not None:
+            yield from (f"{name}_callback_name", callback.name)
+            yield from (f"{name}_callback_timeout", ceil(callback.timeout))
+    if options.webhooks:
+        yield from ("webhooks", json.dumps([one.as_dict() for one in options.webhooks]))
+    if options.rate_limit is not None:
+        yield from ("rate_limit_key", options.rate_limit.key)
+        yield from ("rate_limit_concurrency", options.rate_limit.concurrency)
+    if spec.group is not None:
+        yield from ("group_id", spec.group)
     if not options.redeliver:
         yield from ("aio_redeliver", 0)
     if options.offload is not None:
         yield from ("aio_offload", options.offload)
     if spec.results != "hash":
         yield from ("aio_results", spec.results)
+
+
+def _parent_fields(parents: Parents, on_parent_failure: str) -> Iterable[Arg]:
+    yield from ("dependency_id", parents.ids[0], "dependency_ids", json.dumps(parents.ids))
+    yield from ("allow_dependency_failures", int(parents.allow_failure))
+    yield from ("enqueue_at_front", int(parents.at_front))
+    if on_parent_failure != "wait":
+        yield from ("aio_on_parent_failure", on_parent_failure)
 
 
 def _retry_fields(retry: Retry) -> Iterable[Arg]:
@@ -122,7 +161,12 @@ def settle_call(
     }
     match outcome:
         case Finished(value=value):
-            named |= {"ttl": _ttl(record, "result_ttl", seat.result_ttl), "result": value or b""}
+            named |= {
+                "ttl": _ttl(record, "result_ttl", seat.result_ttl),
+                "result": value or b"",
+                "repeat_delay": "" if outcome.repeat_delay is None else repr(outcome.repeat_delay),
+                "repeat_intervals": json.dumps([ceil(one) for one in outcome.repeat_intervals]),
+            }
             is_streamed = not record.is_ours or record.fields.get("aio_results") == b"stream"
             entry = _entry(claim, outcome, ENTRY_SUCCESSFUL, value=value) if is_streamed else []
             return Verb.FINISH, named, entry

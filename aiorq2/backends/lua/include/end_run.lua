@@ -1,11 +1,25 @@
 --- End a run for good. The first write frees memory (the lease), so runs can end when Redis is full.
---- @include settle clock keep notify
+--- @include settle clock dependents
 
 -- `entry` is the place in ARGV from which the fields of a result entry are given, if one is to be written.
-local function end_run(job, to, registry, ttl, entry, value)
-  local key = K.job(ARG.id)
+local function keep_result(key, entry, value)
+  if ARGV[entry] then
+    redis.call('XADD', K.results(ARG.id), 'MAXLEN', '~', 10, '*', unpack(ARGV, entry))
+  elseif value then
+    redis.call('HSET', key, 'result', value)
+  end
+end
+
+local function end_lease()
   release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
   redis.call('DEL', K.first_seen(ARG.origin, ARG.id))
+end
+
+-- Returns whether dependents remain to be freed.
+local function end_run(job, to, registry, ttl, entry, value)
+  local key, more = K.job(ARG.id), 0
+  end_lease()
+  local has_dependents = redis.call('EXISTS', K.dependents(ARG.id)) == 1
   if ttl == 0 then
     erase(ARG.id, job.token, job.call)
   else
@@ -13,13 +27,14 @@ local function end_run(job, to, registry, ttl, entry, value)
     if job.waiters or job.cancel then
       redis.call('HDEL', key, 'aio_waiters', 'aio_cancel')
     end
-    if ARGV[entry] then
-      redis.call('XADD', K.results(ARG.id), 'MAXLEN', '~', 10, '*', unpack(ARGV, entry))
-    elseif value then
-      redis.call('HSET', key, 'result', value)
-    end
+    keep_result(key, entry, value)
     redis.call('ZADD', registry, ttl > 0 and now + ttl or (to == STATUS.finished and '+inf' or -1), ARG.id)
     expire(ARG.id, ttl)
   end
+  if has_dependents and free_dependents(ARG.id, ARG.ended_at, to == STATUS.finished and '!0' or '0') then
+    more = 1
+  end
+  leave(ARG.id, job.rate, ARG.ended_at)
   notify(job.waiters, ARG.id, to, value)
+  return {REPLY.OK, more}
 end

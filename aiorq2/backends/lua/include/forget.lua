@@ -1,3 +1,4 @@
+--- @include rate
 --- Take a job that is not running out of the list or registry that its status puts it in.
 
 local REGISTRY = {
@@ -5,10 +6,11 @@ local REGISTRY = {
   canceled = K.canceled,
 }
 
-local function forget(job, origin, status)
+local function forget(job, origin, status, rate, iso)
   if status == STATUS.queued or not status then
     redis.call('LREM', K.queue(origin), 0, job)
   elseif REGISTRY[status] then
     redis.call('ZREM', REGISTRY[status](origin), job)
   end
+  leave(job, rate, iso)
 end

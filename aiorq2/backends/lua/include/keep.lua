@@ -25,7 +25,7 @@ end
 -- `token` and `call` are those of the calls that added the job and that last cancelled or requeued it: should their replies have
 -- been lost, they are not carried out again.
 local function erase(job, token, call)
-  redis.call('DEL', K.job(job), K.results(job), K.executions(job), K.dependents(job), K.dependencies(job))
+  redis.call('DEL', K.job(job), K.results(job), K.executions(job), K.dependencies(job))
   if token then
     redis.call('SET', K.replay(token), 1, 'EX', 60)
   end
