@@ -31,6 +31,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class AiorqError(Exception):
     """The root of the tree."""
@@ -109,12 +111,7 @@ class JobFailed(AiorqError):
     """
 
     def __init__(self, job_id: str, exc_info: str | None = None) -> None:
-        last_line = (
-            exc_info.strip().splitlines()[-1]
-            if exc_info and exc_info.strip()
-            else "no traceback was kept"
-        )
-        super().__init__(f"job {job_id!r} failed: {last_line}")
+        super().__init__(f"job {job_id!r} failed: {_summary(exc_info)}")
         self.job_id = job_id
         self.exc_info = exc_info
 
@@ -124,6 +121,13 @@ class JobFailed(AiorqError):
 
     def __reduce__(self) -> tuple[type[JobFailed], tuple[str, str | None]]:
         return (JobFailed, (self.job_id, self.exc_info))
+
+
+def _summary(exc_info: str | None) -> str:
+    """Return the line of a traceback that names the exception: the last one that is not indented and looks like it."""
+    lines = (exc_info or "").strip().splitlines()
+    named = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(: |$)", line)]
+    return (named or lines or ["no traceback was kept"])[-1]
 
 
 class JobCancelled(AiorqError):

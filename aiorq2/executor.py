@@ -7,9 +7,10 @@ import functools
 import inspect
 import logging
 import math
+import pickle
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.from_thread
@@ -17,10 +18,12 @@ import anyio.to_process
 import anyio.to_thread
 
 from aiorq2.allowlist import AllowList
+from aiorq2.backends.base import Claim, JobRecord
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import is_coroutine_callable
 from aiorq2.callbacks import Callbacks
 from aiorq2.errors import (
+    AbandonedJobError,
     DeserializationError,
     FunctionNotAllowed,
     JobFailed,
@@ -34,7 +37,7 @@ from aiorq2.errors import (
 )
 from aiorq2.failure import Failure, failure_of
 from aiorq2.job import Job, current_job, loop_bridge
-from aiorq2.offload import Parcel, run_parcel
+from aiorq2.offload import Parcel, run_parcel, warm_up
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_value
 from aiorq2.payloads import decode_call as decode
@@ -42,8 +45,10 @@ from aiorq2.retrying import as_retry, next_repeat, retry_after_failure, retry_as
 from aiorq2.run import Reason, Run
 from aiorq2.serializers import Serializer
 from aiorq2.states import JobStatus
+from aiorq2.timing import to_iso
 
 log = logging.getLogger("aiorq2.worker")
+T = TypeVar("T")
 
 STOPPED_TEXT = "Job stopped by user, work-horse terminated."
 """RQ's words; its users grep for them."""
@@ -74,13 +79,14 @@ class Executor:
         self._allow = allow
         self._callbacks = Callbacks(backend, allow)
         self._result_limit = result_limit
+        self._portable_serializer = serializer if _is_portable(serializer) else None
         self._threads = asyncio.Semaphore(sync_concurrency)
         self._processes = asyncio.Semaphore(sync_concurrency)
 
     async def run(self, run: Run) -> Outcome:
         """Run a claim to its end, whatever that is; raises nothing that user code can cause."""
         claim = run.claim
-        job = Job(claim.record, self._backend, self._serializer)
+        job = Job(_as_started(claim), self._backend, self._serializer)
         job.control = run
         current_job.set(job)
         try:
@@ -151,7 +157,8 @@ class Executor:
             return await self._in_process(run, call)
         if is_coroutine_callable(func):
             if offload == b"thread":
-                return await self._in_thread(run, functools.partial(run.run_coroutine, func, call))
+                in_thread = functools.partial(run.run_coroutine, func, call, self._backend.close)
+                return await self._in_thread(run, in_thread)
             return await self._in_task(run, func(*call.args, **call.kwargs))
         value = await self._in_thread(run, functools.partial(func, *call.args, **call.kwargs))
         return await self._in_task(run, value) if inspect.isawaitable(value) else value
@@ -181,24 +188,25 @@ class Executor:
         claim = run.claim
         parcel = Parcel(
             job_id=claim.job_id,
-            fields=dict(claim.record.fields),
+            fields=_as_started(claim).fields,
             call=call,
-            serializer=self._serializer if self._serializer.name in ("json", "pickle") else None,
+            serializer=self._portable_serializer,
             url=self._backend.url,
             key_prefix=self._backend.key_prefix,
         )
         with anyio.CancelScope() as scope:
             run.in_scope(scope)
             async with self._processes:
+                await _in_pool(
+                    warm_up
+                )  # the job's time runs from its start, not from the start of a process
                 run.start_timer()
-                back = await anyio.to_process.run_sync(
-                    run_parcel, parcel, cancellable=True, limiter=_unlimited()
-                )
+                back = await _in_pool(run_parcel, parcel)
             if back.retry is not None:
                 return back.retry
             if back.failure is not None:
-                raise _FailedElsewhere(back.failure)
-            return back.value
+                raise _FailedElsewhere(back.failure, back.may_retry)
+            return pickle.loads(back.value)
         raise asyncio.CancelledError
 
     # -- judging ---------------------------------------------------------------------------------------------------------
@@ -222,9 +230,8 @@ class Executor:
         if retry is not None:
             return retry_as_asked(run.claim, retry, time.time())
         if isinstance(error, _FailedElsewhere):
-            return self._failed(
-                run, JobFailed(run.claim.job_id, error.failure.exc_info), error.failure
-            )
+            failed = JobFailed(run.claim.job_id, error.failure.exc_info)
+            return self._failed(run, failed, error.failure, may_retry=error.may_retry)
         if error is not None:
             return self._failed(run, error)
         return self._finished(run, value)
@@ -266,9 +273,39 @@ class Executor:
 class _FailedElsewhere(Exception):
     """A failure that came back from a process."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure, may_retry: bool) -> None:
         super().__init__(failure.error)
         self.failure = failure
+        self.may_retry = may_retry
+
+
+async def _in_pool(func: Callable[..., T], *args: Any) -> T:
+    """Call ``func`` in a process, which is killed when this is cancelled."""
+    try:
+        return await anyio.to_process.run_sync(func, *args, cancellable=True, limiter=_unlimited())
+    except anyio.BrokenWorkerProcess as error:
+        how = str(error) or "it was killed, crashed or called os._exit"
+        raise AbandonedJobError(f"Work-horse terminated unexpectedly: {how}") from error
+
+
+def _is_portable(serializer: Serializer) -> bool:
+    try:
+        pickle.dumps(serializer)
+    except Exception:  # noqa: BLE001  somebody else's object
+        return False
+    return True
+
+
+def _as_started(claim: Claim) -> JobRecord:
+    """Return the record as the claim has left it: what the job sees of itself."""
+    now = {
+        "status": b"started",
+        "started_at": to_iso(claim.started_at).encode(),
+        "ended_at": b"",
+        "worker_name": claim.worker.encode(),
+        "aio_attempt": b"%d" % claim.attempt,
+    }
+    return JobRecord(claim.job_id, {**claim.record.fields, **now})
 
 
 def _unlimited() -> anyio.CapacityLimiter:

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
-from aiorq2.backends import inspect
+from aiorq2.backends import inspect, wire
 from aiorq2.backends.base import Ended, JobRecord, Observed
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import describe_call
@@ -20,6 +20,9 @@ from aiorq2.results import Result, ResultType, result_of_entry, result_of_record
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.states import JobStatus
+
+T = TypeVar("T")
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 MAX_RESULTS = 50
 """How many entries ``results()`` reads at the most."""
@@ -393,27 +396,19 @@ class Job:
 
         Redis: 1 call to leave word and 1 to read the record; 1 subscription per process.
         """
-        news = await self._backend.ended(self.id, timeout)
-        try:
-            if isinstance(news, Observed):
-                self._see(news)
-            else:
-                await self.refresh()
-        except NoSuchJobError:
-            if not isinstance(news, Ended) or news.status != JobStatus.FINISHED:
-                raise
-            return self._pushed(news)
-        match self.status:
-            case JobStatus.FINISHED:
-                return self.result
-            case JobStatus.FAILED:
-                raise JobFailed(self.id, self.exc_info)
-            case JobStatus.STOPPED | JobStatus.CANCELED:
-                raise JobCancelled(
-                    f"job {self.id!r} was {'stopped' if self.status is JobStatus.STOPPED else 'cancelled'}"
-                )
-            case _:  # requeued between the message and the look
-                return await self.wait(timeout)
+        async with asyncio.timeout(timeout):
+            while True:
+                news = await self._backend.ended(self.id, None)
+                try:
+                    if isinstance(news, Observed):
+                        self._see(news)
+                    else:
+                        await self.refresh()
+                except NoSuchJobError:
+                    if not isinstance(news, Ended) or not self._see_pushed(news):
+                        raise
+                if self.status.is_terminal:  # else requeued between the message and the look
+                    return self._value_or_error()
 
     # -- doing -----------------------------------------------------------------------------------------------------------
 
@@ -466,7 +461,7 @@ class Job:
             NoSuchJobError: the job is gone.
             SerializationError: something in it cannot be carried.
         """
-        return blocking_outside_the_loop(self._save_meta)
+        return blocking_outside_the_loop(self._save_meta, self._backend.close)
 
     def check_cancelled(self) -> None:
         """Inside the job: return if it may go on, raise ``CancelledError`` if it is to stop. Never touches Redis."""
@@ -479,6 +474,11 @@ class Job:
         if reply[0] != b"OK":
             raise NoSuchJobError(f"job {self.id!r}: cannot save meta, there is no such job")
 
+    def prepare(self, spec: JobSpec) -> None:
+        """Become what is about to be enqueued; for ``Queue``."""
+        self.spec = spec
+        self._record = wire.record_of_spec(spec)
+
     # -- seeing ----------------------------------------------------------------------------------------------------------
 
     def _decoded(self) -> Call:
@@ -489,6 +489,8 @@ class Job:
     def _see(self, observed: Observed) -> None:
         if observed.record is None:
             raise NoSuchJobError(f"job {self.id!r}: there is no such job")
+        if observed.record.fields.get("data") != self.data:
+            self._call = None  # the id was used again
         self._record = observed.record
         self._meta = None
         self._latest = None
@@ -513,15 +515,28 @@ class Job:
             return None
         return self._latest.exc_string
 
-    def _pushed(self, news: Ended) -> Any:
-        """Take the value from the message: the job was not to be kept (``result_ttl=0``)."""
-        self._record = JobRecord(self.id, {**self._record.fields, "status": b"finished"})
+    def _see_pushed(self, news: Ended) -> bool:
+        """Take from the message what was not to be kept (``result_ttl=0``); returns whether there was anything."""
+        ended = JobRecord(self.id, {**self._record.fields, "status": news.status.encode()})
+        if not ended.status.is_terminal:
+            return False
+        self._record = ended
         self.result = (
             decode_value(self._serializer, news.value, what="result", context=self.id)
             if news.value
             else None
         )
-        return self.result
+        return True
+
+    def _value_or_error(self) -> Any:
+        match self.status:
+            case JobStatus.FINISHED:
+                return self.result
+            case JobStatus.FAILED:
+                raise JobFailed(self.id, self.exc_info)
+            case status:
+                how = "stopped" if status is JobStatus.STOPPED else "cancelled"
+                raise JobCancelled(f"job {self.id!r} was {how}")
 
 
 class Done:
@@ -532,8 +547,9 @@ class Done:
         yield
 
 
-def blocking_outside_the_loop(work: Callable[[], Coroutine[Any, Any, None]]) -> Awaitable[None]:
-    """Return ``work()`` on an event loop; in a thread without one, do it before returning, on the worker's loop if it has one."""
+def blocking_outside_the_loop(work: Work, close: Work) -> Awaitable[None]:
+    """Return ``work()`` on an event loop; in a thread without one, do it before returning: on the worker's loop if it has one,
+    else on a new one, whose connections are closed with ``close()``."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -544,12 +560,20 @@ def blocking_outside_the_loop(work: Callable[[], Coroutine[Any, Any, None]]) -> 
     if bridge is not None:
         bridge(work)
     else:
-        asyncio.run(work())
+        asyncio.run(closing(work(), close))
     return Done()
 
 
-loop_bridge: ContextVar[Callable[[Callable[[], Coroutine[Any, Any, None]]], None] | None] = (
-    ContextVar("aiorq2_loop_bridge", default=None)
+async def closing(work: Awaitable[T], close: Work) -> T:
+    """Do ``work``, the last on this loop, and close its connections."""
+    try:
+        return await work
+    finally:
+        await close()
+
+
+loop_bridge: ContextVar[Callable[[Work], None] | None] = ContextVar(
+    "aiorq2_loop_bridge", default=None
 )
 """How a thread that runs a job has something done on the worker's loop."""
 current_job: ContextVar[Job | None] = ContextVar("aiorq2_current_job", default=None)

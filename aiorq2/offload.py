@@ -1,21 +1,29 @@
 """Run a function in a process that can be killed: the half that runs over there.
 
-Results and failures come back as plain text and values, so that an exception that cannot be pickled breaks nothing.
+Results and failures come back as plain text and bytes, so that an exception or a value that cannot be pickled breaks nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import Context
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from aiorq2.backends import connect
 from aiorq2.backends.base import JobRecord
-from aiorq2.callables import is_coroutine_callable, resolve
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.callables import resolve
+from aiorq2.errors import BackendUnavailable, ResultNotSerializable, SerializationError
 from aiorq2.failure import Failure, failure_of
-from aiorq2.job import Job, current_job
+from aiorq2.job import Job, closing, current_job
 from aiorq2.options import Retry
 from aiorq2.payloads import Call
 from aiorq2.serializers import Serializer
@@ -35,42 +43,100 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Return:
-    """What came of it: a value, or a failure, or a retry that was asked for."""
+    """What came of it: a pickled value, or a failure, or a retry that was asked for."""
 
-    value: Any = None
+    value: bytes = b""
     failure: Failure | None = None
+    may_retry: bool = True
     retry: Retry | None = None
+
+
+def warm_up() -> None:
+    """Do nothing: when this has been called, the process is there and has imported what it needs."""
 
 
 def run_parcel(parcel: Parcel) -> Return:
     """Run a job in this process and return what came of it; never raises."""
-    token = current_job.set(_job_of(parcel))
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # meant for the worker, who decides; programs started here take their own
+        signal.signal(number, _go_on)
+    with _own_streams():
+        return Context().run(_run_parcel, parcel)
+
+
+def _go_on(*_: object) -> None: ...
+
+
+@contextmanager
+def _own_streams() -> Iterator[None]:
+    """Keep the job, and programs that it starts, away from the pipes to the worker: what they print goes to its stderr."""
+    names = sys.stdin, sys.stdout, sys.stderr
+    pipes = os.dup(0), os.dup(1)
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr = sys.__stderr__ or sys.stderr
     try:
-        func = resolve(parcel.call.func_name, parcel.call.instance)
-        value = _run(func, parcel.call)
+        yield
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = names
+        for number, pipe in enumerate(pipes):
+            os.dup2(pipe, number)
+            os.close(pipe)
+
+
+def _run_parcel(parcel: Parcel) -> Return:
+    backend = _backend_of(parcel)
+    current_job.set(_job_of(parcel, backend))
+    try:
+        call = parcel.call
+        value = resolve(call.func_name, call.instance)(*call.args, **call.kwargs)
+        if inspect.isawaitable(value):
+            value = asyncio.run(closing(_awaited(value), backend.close))
     except BaseException as error:  # noqa: BLE001  user code
         retry = error if isinstance(error, Retry) else None
         return Return(failure=failure_of(error), retry=retry)
-    finally:
-        current_job.reset(token)
-    return Return(retry=value) if isinstance(value, Retry) else Return(value=value)
+    return Return(retry=value) if isinstance(value, Retry) else _packed(value)
 
 
-def _run(func: Any, call: Call) -> Any:
-    if is_coroutine_callable(func):
-        return asyncio.run(func(*call.args, **call.kwargs))
-    value = func(*call.args, **call.kwargs)
-    return asyncio.run(_awaited(value)) if inspect.isawaitable(value) else value
-
-
-async def _awaited(value: Any) -> Any:
+async def _awaited(value: Awaitable[Any]) -> Any:
     return await value
 
 
-def _job_of(parcel: Parcel) -> Job | None:
-    if parcel.url is None or parcel.serializer is None:
-        return None
-    backend = connect(parcel.url, key_prefix=parcel.key_prefix)
-    return Job(
-        JobRecord(parcel.job_id, parcel.fields), backend, parcel.serializer, call=parcel.call
+def _packed(value: Any) -> Return:
+    try:
+        return Return(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+    except Exception as error:  # noqa: BLE001  pickling is user code, too
+        reason = f"the result cannot leave its process: {type(error).__name__}: {error}"
+        return Return(failure=failure_of(ResultNotSerializable(reason)), may_retry=False)
+
+
+def _backend_of(parcel: Parcel) -> RedisBackend:
+    if parcel.url is not None:
+        return connect(parcel.url, key_prefix=parcel.key_prefix)
+    return RedisBackend(_out_of_reach, location="the worker's", key_prefix=parcel.key_prefix)
+
+
+def _out_of_reach() -> NoReturn:
+    raise BackendUnavailable(
+        "a job in a process cannot reach its Redis: it is memory://, or the worker has it from a client and not from a URL"
     )
+
+
+def _job_of(parcel: Parcel, backend: RedisBackend) -> Job:
+    record = JobRecord(parcel.job_id, parcel.fields)
+    return Job(record, backend, parcel.serializer or _NotHere(), call=parcel.call)
+
+
+class _NotHere:
+    """The serializer of a worker whose cannot be pickled: it holds a secret, for instance."""
+
+    name = "of the worker"
+
+    def dumps(self, obj: Any, /) -> bytes:
+        raise SerializationError("the worker's serializer cannot be used in a process")
+
+    def loads(self, data: bytes, /) -> Any:
+        raise SerializationError("the worker's serializer cannot be used in a process")

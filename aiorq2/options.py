@@ -248,7 +248,7 @@ class EnqueueOptions:
             result_ttl=_whole(_duration(result_ttl, "result_ttl", minimum=0, infinite=True)),
             ttl=_whole(_duration(ttl, "ttl", minimum=0.001)),
             failure_ttl=_whole(_duration(failure_ttl, "failure_ttl", minimum=0, infinite=True)),
-            description=description,
+            description=description and description.encode("utf-8", "backslashreplace").decode(),
             job_id=None if job_id is None else checked_job_id(job_id),
             at_front=bool(at_front),
             meta=meta,

@@ -45,8 +45,8 @@ class WorkerPool:
     """Keep worker processes running until they are done or the pool is told to stop.
 
     A process that dies is started again, after a pause that doubles from half a second to half a minute. One that fails to start
-    five times in a row ends the pool, and so does one that calls its own configuration wrong before any has run. The first
-    SIGTERM or SIGINT has the processes finish their jobs, the second stops them at once.
+    five times in a row ends the pool, and so does one that calls its own configuration wrong before any has run for a while.
+    The first SIGTERM or SIGINT has the processes finish their jobs, the second stops them at once.
 
     Args:
         commands: one command line per process: workers that follow a ``Leash``.
@@ -94,7 +94,8 @@ class WorkerPool:
         now = time.monotonic()
         if slot.is_running:
             slot.press(now)
-            self._has_worked = slot.has_started(now) or self._has_worked
+            is_settled = slot.has_started(now) and now - slot.started_at > START_S
+            self._has_worked = self._has_worked or is_settled
             return
         if slot.process is not None:
             self._ended(slot, now, slot.collect())

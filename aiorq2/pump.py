@@ -254,8 +254,17 @@ class Pump:
             self._paused_until = self._loop.time() + POLL_S
         if self._jobs_left is not None:
             self._jobs_left -= len(claimed.claims)
+        if self.is_stopping:
+            self._decline(claimed.claims)
+            return
         for claim in claimed.claims:
             self._begin(claim)
+
+    def _decline(self, claims: Sequence[Claim]) -> None:
+        """Give back what was being claimed when the worker was told to stop; the last one first, since each goes to the front."""
+        for claim in reversed(claims):
+            self._leases[claim.execution_id] = claim
+            self._ended.append((claim, GivenBack(time.time())))
 
     async def _sleep(self, wanted: int) -> None:
         """Wait until something has ended, arrived or become due."""

@@ -17,7 +17,7 @@ from aiorq2.backends import connect, inspect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.wire import record_of_spec
 from aiorq2.callables import describe_call, name_of
-from aiorq2.errors import DuplicateJobError, InvalidOption, NoSuchJobError
+from aiorq2.errors import DuplicateJobError, InvalidJobOperation, InvalidOption, NoSuchJobError
 from aiorq2.inline import run_inline
 from aiorq2.job import Job
 from aiorq2.options import (
@@ -77,7 +77,9 @@ class Queue:
         if results not in ("hash", "stream"):
             raise InvalidOption(f"Queue(results={results!r}): 'hash' or 'stream'")
         self.name = checked_name(name, "queue")
-        self.backend = backend if backend is not None else connect(connection)
+        if not isinstance(backend, RedisBackend):  # RQ's connection may stand in its place
+            backend = connect(backend if backend is not None else connection)
+        self.backend = backend
         self.default_timeout = (
             _timeout(default_timeout) if default_timeout is not None else DEFAULT_TIMEOUT
         )
@@ -168,7 +170,7 @@ class Queue:
         if timeout is not None:
             options["job_timeout"] = timeout
         return await self._enqueue(
-            func, tuple(args or ()), dict(kwargs or {}), EnqueueOptions.checked(**options)
+            func, *_arguments(args, kwargs), EnqueueOptions.checked(**options)
         )
 
     @staticmethod
@@ -183,9 +185,7 @@ class Queue:
         _refuse_unknown(options)
         if timeout is not None:
             options["job_timeout"] = timeout
-        return EnqueueData(
-            func, tuple(args or ()), dict(kwargs or {}), EnqueueOptions.checked(**options)
-        )
+        return EnqueueData(func, *_arguments(args, kwargs), EnqueueOptions.checked(**options))
 
     async def enqueue_many(self, job_datas: Iterable[EnqueueData]) -> list[Job]:
         """Enqueue many jobs. All are encoded before the first is sent, so that a bad one among them leaves none behind.
@@ -224,18 +224,22 @@ class Queue:
         """Return a job that is not in Redis yet; ``enqueue_job`` puts it there."""
         _refuse_unknown(options)
         spec, job = self._prepared(
-            func, tuple(args or ()), dict(kwargs or {}), EnqueueOptions.checked(**options)
+            func, *_arguments(args, kwargs), EnqueueOptions.checked(**options)
         )
-        job.spec = spec
+        job.prepare(spec)
         return job
 
     async def enqueue_job(self, job: Job, at_front: bool = False) -> Job:
-        """Enqueue a job that ``create_job`` made, or one that has ended, again. Redis: 1 call.
+        """Enqueue a job that ``create_job`` made, or one of this queue that has ended, again. Redis: 1 call.
 
         Raises:
-            InvalidJobOperation: it is waiting or running.
+            InvalidJobOperation: it is waiting or running, or belongs to another queue.
         """
         if job.spec is None:
+            if job.origin != self.name:
+                raise InvalidJobOperation(
+                    f"job {job.id!r}: cannot enqueue in {self.name!r}, it is a job of queue {job.origin!r}"
+                )
             await self.backend.requeue(job.id, at_front=at_front)
             return job
         spec = replace(
@@ -243,7 +247,10 @@ class Queue:
             origin=self.name,
             options=replace(job.spec.options, at_front=at_front or job.spec.options.at_front),
         )
-        return await self._send(spec, job)
+        job.prepare(spec)
+        await self._send(spec, job)
+        job.spec = None
+        return job
 
     async def _enqueue(
         self, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], options: EnqueueOptions
@@ -401,7 +408,23 @@ def split_options(
         raise InvalidOption(
             f"enqueue: with args= or kwargs=, {sorted(kwargs)} must be given inside kwargs="
         )
-    return tuple(explicit_args or ()), dict(explicit_kwargs or {}), options
+    return *_arguments(explicit_args, explicit_kwargs), options
+
+
+def _arguments(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return explicit arguments as a call has them.
+
+    Raises:
+        InvalidOption: ``args`` is no list or ``kwargs`` no dict with texts as keys.
+    """
+    if args is not None and (isinstance(args, str | bytes) or not isinstance(args, Iterable)):
+        raise InvalidOption(f"args must be a list or a tuple, not {type(args).__name__}")
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise InvalidOption(f"kwargs must be a dict, not {type(kwargs).__name__}")
+    named = dict(kwargs or {})
+    if not all(isinstance(name, str) for name in named):
+        raise InvalidOption("kwargs: the names of arguments are texts")
+    return tuple(args or ()), named
 
 
 def _refuse_unknown(options: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ import anyio
 
 from aiorq2.backends.base import Claim
 from aiorq2.errors import JobTimeoutException
+from aiorq2.job import Work, closing
 from aiorq2.payloads import Call
 
 
@@ -121,8 +122,11 @@ class Run:
         finally:
             self._leave_thread(thread_id)
 
-    def run_coroutine(self, func: Callable[..., Any], call: Call) -> object:
-        """Run a coroutine function in this thread, on a loop of its own; an interruption cancels it there."""
+    def run_coroutine(self, func: Callable[..., Any], call: Call, close: Work) -> object:
+        """Run a coroutine function in this thread, on a loop of its own; an interruption cancels it there.
+
+        At the end, ``close()`` closes the connections of that loop.
+        """
 
         async def main() -> object:
             task = asyncio.current_task()
@@ -133,7 +137,7 @@ class Run:
             return await func(*call.args, **call.kwargs)
 
         try:
-            return asyncio.run(main())
+            return asyncio.run(closing(main(), close))
         finally:
             self._cancel_elsewhere = None
 

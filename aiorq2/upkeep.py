@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import sys
 import threading
@@ -83,19 +84,22 @@ class Heartbeat(threading.Thread):
         """Extend once; returns whether it arrived."""
         if self._is_stuck and time.monotonic() - self._answered_at > LOOP_LIMIT_S:
             return False  # let the leases go
+        sent_at = time.monotonic()
+        left = self._extended_at + self._seat.lease - sent_at
         try:
-            extended = await self._backend.extend(self._seat, self._claims(), self._tally())
-        except AiorqError as error:
-            log.debug("heartbeat of %s: %s", self._seat.worker, error)
+            async with asyncio.timeout(min(self._seat.lease / 2, left if left > 0 else math.inf)):
+                extended = await self._backend.extend(self._seat, self._claims(), self._tally())
+        except (AiorqError, TimeoutError) as error:
+            log.debug("heartbeat of %s: %s", self._seat.worker, str(error) or "no answer")
             self.unbroken_since = time.monotonic()
-            if time.monotonic() - self._extended_at > self._seat.lease:
+            if time.monotonic() - self._extended_at >= self._seat.lease:
                 self._tell(self._on_cut_off)
             return False
         if time.monotonic() - self._extended_at > self._seat.lease:
             self.unbroken_since = (
                 time.monotonic()
             )  # this process was frozen: the others may have been as well
-        self._extended_at = time.monotonic()
+        self._extended_at = sent_at  # Redis counts from a moment after that
         self._tell(self._on_extended, extended)
         return True
 
@@ -152,6 +156,7 @@ class Reaper:
 
     Args:
         is_trusted: whether heartbeats have arrived for long enough.
+        lease: seconds; the leases of the others are taken to be as long as one's own.
     """
 
     LONGEST_S = 5.0
@@ -163,11 +168,13 @@ class Reaper:
         *,
         max_deaths: int,
         is_trusted: Callable[[], bool],
+        lease: float = LONGEST_S,
     ) -> None:
         self._backend = backend
         self._queues = queues
         self._max_deaths = max_deaths
         self._is_trusted = is_trusted
+        self._longest_s = min(self.LONGEST_S, lease)
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -181,7 +188,7 @@ class Reaper:
             await asyncio.sleep(pause + random.uniform(0, 0.2))
 
     async def _pass(self) -> float:
-        next_in = self.LONGEST_S
+        next_in = self._longest_s
         for queue in self._queues:
             reaped = await self._backend.reap(queue, max_deaths=self._max_deaths)
             if reaped.releases:

@@ -41,6 +41,10 @@ PROMOTE = 100
 """How many scheduled jobs of a queue one claim moves at the most, once they are due."""
 
 
+_AT_WORK: set[str] = set()
+"""The instances of the workers that work in this process."""
+
+
 class Worker:
     """Run the jobs of some queues, many at a time, on the running event loop.
 
@@ -100,7 +104,11 @@ class Worker:
         self.name = checked_name(
             name or f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}", "worker"
         )
-        self.backend = backend if backend is not None else connect(connection)
+        if backend is not None and connection is not None:
+            raise InvalidOption("Worker: give backend or connection, not both")
+        if not isinstance(backend, RedisBackend):  # RQ's connection may stand in its place
+            backend = connect(backend if backend is not None else connection)
+        self.backend = backend
         self.concurrency = concurrency
         self.grace = seconds(grace, name="grace")
         self.serializer = resolve_serializer(serializer)
@@ -191,14 +199,17 @@ class Worker:
             loop.call_later(self.grace, pump.interrupt_all, Reason.SHUTDOWN)
             loop.call_later(self.grace + CANCEL_GRACE_S - 0.3, self._task.cancel)
             if pump.is_idle:
-                loop.call_later(
-                    0.3, self._task.cancel
-                )  # Redis is away; there is nothing to wait for
+                loop.call_later(0.3, self._leave_if_idle, pump)
         elif not self._is_forced:
             self._is_forced = True
             log.warning("worker %s: stopping at once", self.name)
             pump.interrupt_all(Reason.SHUTDOWN)
             loop.call_later(CANCEL_GRACE_S + 0.2, self._task.cancel)
+
+    def _leave_if_idle(self, pump: Pump) -> None:
+        """Redis is away and there is nothing to wait for; unless jobs have come that were being claimed at the stop."""
+        if pump.is_idle:
+            self._task.cancel()
 
     def _make_pump(
         self,
@@ -214,6 +225,7 @@ class Worker:
         self._is_forced = False
         self._backend = self.backend if burst else self.backend.patient()
         self._seat = replace(self._seat, instance=token_hex(8))
+        _AT_WORK.add(self._seat.instance)
         self._pump = Pump(
             self._backend,
             self._seat,
@@ -240,6 +252,7 @@ class Worker:
         self._heartbeat: Heartbeat | None = None
 
     async def _pump_once_registered(self, pump: Pump) -> None:
+        began = time.monotonic()
         await self._register()
         await check_server(self._backend, strict=self._strict)
         await self._backend.subscribe(self._backend.keys.commands(self.name), self._on_message)
@@ -253,8 +266,14 @@ class Worker:
         )
         self._heartbeat.start()
         self._may_reap_after = await reap_after(self._backend, self._seat.lease)
+        if time.monotonic() - began > 1:  # Redis was away until now, for the others as well
+            self._may_reap_after = time.monotonic() + self._seat.lease
         reaper = Reaper(
-            self._backend, self.queues, max_deaths=self._max_deaths, is_trusted=self._is_trusted
+            self._backend,
+            self.queues,
+            max_deaths=self._max_deaths,
+            is_trusted=self._is_trusted,
+            lease=self._seat.lease,
         )
         sweeper = Sweeper(self._backend, self.queues)
         loop = asyncio.get_running_loop()
@@ -280,6 +299,7 @@ class Worker:
         raise asyncio.CancelledError
 
     async def _close(self, pump: Pump) -> None:
+        _AT_WORK.discard(self._seat.instance)
         for task in (*self._duties, self._task):
             task.cancel()
         await asyncio.wait({*self._duties, self._task})
@@ -389,13 +409,15 @@ class Worker:
 
 
 def _is_dead_here(holder: Mapping[str, bytes]) -> bool:
-    """Whether the worker of this name ran on this host and its process is gone, or was this very process."""
+    """Whether the worker of this name ran on this host and is gone."""
     if holder.get("hostname", b"").decode() != socket.gethostname():
         return False
     try:
         pid = int(holder.get("pid", b""))
-        if pid == os.getpid():
-            return False
+        if (
+            pid == os.getpid()
+        ):  # our own: a worker of this process, or that of a container before this one
+            return holder.get("aio_instance", b"").decode() not in _AT_WORK
         os.kill(pid, 0)
     except ProcessLookupError:
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -29,6 +30,9 @@ from aiorq2 import AiorqError, Job, JobFailed, Queue, Worker, connect
 
 JOBS = (count_on_the_loop, count_in_a_thread)
 QUEUE = "wordcount"
+CONCURRENCY = 16
+THREADS = 2
+"""Few: parsing is bound by Python's lock, and many would only take it from one another and from the loop."""
 SHOWN = 10
 """How many wrong results are printed."""
 
@@ -42,6 +46,7 @@ def main() -> int:
     """Run the demo; returns the exit status."""
     options = parse_arguments()
     warnings.simplefilter("ignore", SyntaxWarning)  # old escapes in the files that are parsed
+    gc.disable()  # syntax trees are large and free of cycles; to look for some takes a third of the time
     paths = standard_library()[: options.limit]
     try:
         results, took = asyncio.run(run(paths, options))
@@ -57,10 +62,11 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--redis", metavar="URL", help="work on this Redis, in processes")
-    parser.add_argument("--workers", type=positive, default=2, metavar="N", help="how many processes (2)")
-    parser.add_argument("--limit", type=positive, metavar="N", help="how many files (all)")
-    parser.add_argument("--time-limit", type=float, default=300, metavar="S", help="seconds (300)")
+    option = parser.add_argument
+    option("--redis", metavar="URL", help="use this Redis, and processes")
+    option("--workers", type=positive, default=2, metavar="N", help="how many processes (2)")
+    option("--limit", type=positive, metavar="N", help="how many files (all)")
+    option("--time-limit", type=float, default=300, metavar="S", help="seconds to wait (300)")
     return parser.parse_args()
 
 
@@ -87,13 +93,16 @@ async def run(paths: Sequence[Path], options: argparse.Namespace) -> tuple[list[
     prefix = f"wordcount:{token_hex(4)}"  # a namespace of our own in a Redis that others use
     backend = connect(options.redis or "memory://wordcount", key_prefix=prefix)
     queue = Queue(QUEUE, backend=backend)
-    workers = processes(options, prefix) if options.redis else worker_in_here(queue)
+    if options.redis:
+        workers = processes(options.redis, prefix, options.workers)
+    else:
+        workers = worker_in_here(queue)
     jobs: list[Job] = []
     try:
         async with asyncio.timeout(options.time_limit):
             jobs = await enqueue(queue, paths)
-            async with workers as first_to_end:
-                return await collect(jobs, first_to_end)
+            async with workers as ending:
+                return await collect(jobs, ending)
     finally:
         await clean_up(queue, jobs)
         await backend.close()
@@ -109,20 +118,21 @@ async def enqueue(queue: Queue, paths: Sequence[Path]) -> list[Job]:
     return jobs
 
 
-async def collect(
-    jobs: Sequence[Job], first_to_end: asyncio.Future[str]
-) -> tuple[list[Result], float]:
+async def collect(jobs: Sequence[Job], workers: asyncio.Task[str]) -> tuple[list[Result], float]:
     """Return the results in the order of the jobs, and how long they took.
 
     Raises:
-        AiorqError: a worker ended before the jobs did.
+        AiorqError: the workers ended before the jobs did.
     """
-    collecting = asyncio.create_task(wait_for_each(jobs))
-    await asyncio.wait({collecting, first_to_end}, return_when=asyncio.FIRST_COMPLETED)
-    if not collecting.done():
-        collecting.cancel()
-        raise AiorqError(f"a worker ended before the jobs did: {await first_to_end}")
-    return await collecting
+    waiting = asyncio.create_task(wait_for_each(jobs))
+    try:
+        await asyncio.wait([waiting, workers], return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise AiorqError(f"no worker is left, and jobs are: {workers.result()}")
+        return waiting.result()
+    finally:
+        waiting.cancel()
+        await asyncio.wait([waiting])
 
 
 async def wait_for_each(jobs: Sequence[Job]) -> tuple[list[Result], float]:
@@ -148,55 +158,60 @@ async def clean_up(queue: Queue, jobs: Sequence[Job]) -> None:
 
 
 @asynccontextmanager
-async def worker_in_here(queue: Queue) -> AsyncIterator[asyncio.Future[str]]:
-    """Run a worker beside us, on the same event loop."""
-    # Parsing is bound by Python's lock: many threads would only take it from one another, and from the loop.
-    worker = Worker([queue], queue.backend, concurrency=16, sync_concurrency=4, handle_signals=False)
+async def worker_in_here(queue: Queue) -> AsyncIterator[asyncio.Task[str]]:
+    """Run a worker beside us, on the same event loop; yields the task that tells why it has ended, should it."""
+    worker = Worker(
+        [queue],
+        queue.backend,
+        concurrency=CONCURRENCY,
+        sync_concurrency=THREADS,
+        handle_signals=False,
+    )
     working = asyncio.create_task(worker.work())
+    ending = asyncio.create_task(ending_of(working))
     try:
-        yield asyncio.ensure_future(ending_of(working))
+        yield ending
     finally:
         working.cancel()
-        await asyncio.wait({working})
+        await asyncio.wait([ending])
 
 
 async def ending_of(working: asyncio.Task[bool]) -> str:
-    await asyncio.wait({working})
-    return "cancelled" if working.cancelled() else repr(working.exception())
+    await asyncio.wait([working])
+    return "it was cancelled" if working.cancelled() else repr(working.exception())
 
 
 @asynccontextmanager
-async def processes(
-    options: argparse.Namespace, prefix: str
-) -> AsyncIterator[asyncio.Future[str]]:
-    """Run worker processes, in sessions of their own: Ctrl-C is for us, and we stop them."""
-    here = Path(__file__).parent
-    command = [sys.executable, "-m", "aiorq2", "worker", QUEUE, "--quiet", "--path", str(here)]
-    # They do not outlive us, even if we are killed.
-    command += ["--concurrency", "16", "--sync-concurrency", "4", "--max-idle-time", "30", "--grace", "2"]
+async def processes(url: str, prefix: str, number: int) -> AsyncIterator[asyncio.Task[str]]:
+    """Run worker processes; yields the task that tells how they have ended, should they all."""
+    command = [sys.executable, "-m", "aiorq2", "worker", QUEUE, "--quiet"]
     environment = {
         **os.environ,
-        "AIORQ2_URL": options.redis,  # not on the command line: it may hold a password
+        "AIORQ2_URL": url,  # not on the command line, where all can read it: there may be a password in it
         "AIORQ2_KEY_PREFIX": prefix,
+        "AIORQ2_PATH": str(Path(__file__).parent),
+        "AIORQ2_MAX_IDLE_TIME": "30",  # they do not outlive us by more, even if we are killed
+        "AIORQ2_GRACE": "2",
+        "AIORQ2_CONCURRENCY": str(CONCURRENCY),
+        "AIORQ2_SYNC_CONCURRENCY": str(THREADS),
         "PYTHONWARNINGS": "ignore::SyntaxWarning",
     }
     started: list[asyncio.subprocess.Process] = []
     try:
-        for _ in range(options.workers):
-            started.append(
-                await asyncio.create_subprocess_exec(
-                    *command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
-                )
+        for _ in range(number):
+            # In a session of its own: Ctrl-C is for us, and we stop it.
+            process = await asyncio.create_subprocess_exec(
+                *command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
             )
-        yield asyncio.ensure_future(first_exit(started))
+            started.append(process)
+        yield asyncio.create_task(endings_of(started))
     finally:
         await stop(started)
 
 
-async def first_exit(started: Sequence[asyncio.subprocess.Process]) -> str:
-    endings = {asyncio.create_task(process.wait()) for process in started}
-    done, _ = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
-    return f"exit status {done.pop().result()}"
+async def endings_of(started: Sequence[asyncio.subprocess.Process]) -> str:
+    codes = await asyncio.gather(*[process.wait() for process in started])
+    return f"exit status {', '.join(map(str, codes))}"
 
 
 async def stop(started: Sequence[asyncio.subprocess.Process]) -> None:
@@ -221,8 +236,11 @@ def conclude(paths: Sequence[Path], results: Sequence[Result], took: float) -> i
     console.print(totals(results))
     console.print(f"{len(results)} jobs in {took:.1f} s: {len(results) / took:.0f} jobs/s")
     with progress_bar() as progress:
-        expected = [count(path.read_bytes()) for path in progress.track(paths, description="checking")]
-    wrong = differences({str(path): one for path, one in zip(paths, expected, strict=True)}, results)
+        expected = {
+            str(path): count(path.read_bytes())
+            for path in progress.track(paths, description="checking")
+        }
+    wrong = differences(expected, results)
     if wrong:
         console.print(*wrong[:SHOWN], sep="\n", markup=False)
         return complain(f"{len(wrong)} of {len(expected)} results differ from a direct computation")
@@ -267,8 +285,8 @@ def totals(results: Sequence[Result]) -> Table:
 
 def progress_bar() -> Progress:
     """Return a bar with a text, the number done and the time."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    return Progress(*columns, console=console)
+    text = TextColumn("{task.description}")
+    return Progress(text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
 
 
 def complain(message: str) -> int:

@@ -36,8 +36,8 @@ def count(source: bytes) -> Count:
     try:
         with PARSER:
             tree = ast.parse(source)
-    except (SyntaxError, ValueError):  # the standard library has such files, to test its parser with
-        names = None
+    except (SyntaxError, ValueError):
+        names = None  # the standard library has such files, to test its own parser with
     else:
         names = len({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
     return Count(words=len(source.split()), lines=len(source.splitlines()), names=names)

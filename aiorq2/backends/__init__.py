@@ -97,8 +97,10 @@ def _pool_of(source: Any) -> ConnectionPool:
             )
         try:
             pool: ConnectionPool = ConnectionPool.from_url(source)
-        except ValueError as error:
-            raise InvalidOption(f"the Redis URL cannot be read: {error}") from None
+        except ValueError:  # whose text may quote the password
+            raise InvalidOption(
+                "the Redis URL cannot be read: check its host, port and database"
+            ) from None
         if "decode_responses" in pool.connection_kwargs:
             raise InvalidOption(
                 "decode_responses in the Redis URL: leave it out, aiorq2 decodes by itself"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 
 from aiorq2.errors import DeserializationError
 from aiorq2.options import DEFAULT_RESULT_TTL
@@ -28,7 +29,7 @@ class JobRecord:
     def number(self, name: str) -> int | None:
         """Return a field as a whole number, None where it is missing or is none."""
         value = self.real(name)
-        return None if value is None else int(value)
+        return None if value is None or not isfinite(value) else int(value)
 
     def real(self, name: str) -> float | None:
         """Return a field as a number, None where it is missing or is none."""

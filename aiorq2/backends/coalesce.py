@@ -11,7 +11,7 @@ from typing import Any
 from aiorq2.backends.line import Command
 
 MAX_COMMANDS = 256
-"""How many commands share a pipeline at the most."""
+"""How many commands share a pipeline, unless told otherwise."""
 
 
 class Coalescer:
@@ -21,10 +21,17 @@ class Coalescer:
 
     Args:
         send: sends a pipeline and returns a reply or an exception for each of its commands.
+        most: how many commands share a pipeline at the most.
     """
 
-    def __init__(self, send: Callable[[Sequence[Command]], Awaitable[list[Any]]]) -> None:
+    def __init__(
+        self,
+        send: Callable[[Sequence[Command]], Awaitable[list[Any]]],
+        *,
+        most: int = MAX_COMMANDS,
+    ) -> None:
         self._send = send
+        self._most = most
         self._waiting: deque[tuple[Command, asyncio.Future[Any]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -51,7 +58,7 @@ class Coalescer:
         try:
             while self._waiting:
                 batch = [
-                    self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_COMMANDS))
+                    self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))
                 ]
                 batch = [one for one in batch if not one[1].cancelled()]
                 if batch:

@@ -108,7 +108,7 @@ async def workers(backend: RedisBackend, queue: str | None = None) -> list[Worke
 
 
 async def snapshot(backend: RedisBackend, queues: Sequence[str] | None = None) -> Snapshot:
-    """Return counts and workers of all queues, or of those given. Redis: 2 pipelines."""
+    """Return counts and workers of all queues, or of those given. Redis: 2 pipelines, the second 7 commands a queue, 2 a worker."""
     keys = backend.keys
     known, members, suspended = await _read(
         backend,
@@ -240,7 +240,7 @@ async def latest_entries(
 
 async def _read(backend: RedisBackend, commands: Sequence[Command]) -> list[Any]:
     """Run reading commands in one pipeline; a key of the wrong type reads as None."""
-    replies = await backend.home.calls.call_many(commands) if commands else []
+    replies = await backend.home.reads.call_many(commands)
     for reply in replies:
         if isinstance(reply, BaseException) and not _is_wrong_type(reply):
             raise reply

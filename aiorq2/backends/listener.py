@@ -99,14 +99,18 @@ class Listener:
 
     async def _open(self) -> None:
         connection = self._connect()
-        async with asyncio.timeout(self._timeout):
-            await connection.connect()
-            self._connection = connection  # before the names are read, so that a subscription meanwhile is sent, too
-            names = list(self._channels)
-            if names:
-                await connection.send_packed_command(
-                    connection.pack_commands([["SUBSCRIBE", *names]]), check_health=False
-                )
+        try:
+            async with asyncio.timeout(self._timeout):
+                await connection.connect()
+                self._connection = connection  # before the names are read, so that a subscription meanwhile is sent, too
+                names = list(self._channels)
+                if names:
+                    await connection.send_packed_command(
+                        connection.pack_commands([["SUBSCRIBE", *names]]), check_health=False
+                    )
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
         self._heard_at = asyncio.get_running_loop().time()
 
     async def _read(self) -> None:

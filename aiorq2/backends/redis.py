@@ -49,7 +49,11 @@ log = logging.getLogger("aiorq2.backend")
 
 MAX_BATCH = 256
 """How many runs one pipeline settles, or one heartbeat call extends."""
+MAX_READS = 10_000
+"""How many small reading commands share a pipeline: a page costs one, however many queues and workers it shows."""
 READ_MARGIN_S = 2.0
+LOST_CLAIM_PAUSE_S = 0.1
+"""How long a worker waits before it claims again: a Redis that answers, but is read-only, would keep it busy."""
 
 
 class Home:
@@ -61,6 +65,9 @@ class Home:
         self._lines: dict[str, Line] = {}
         self.client: AsyncRedis | None = None
         self.calls = Coalescer(lambda commands: backend.exchange.send(self.line("calls"), commands))
+        self.reads = Coalescer(
+            lambda commands: backend.exchange.send(self.line("reads"), commands), most=MAX_READS
+        )
         self.listener = Listener(self._connect, self._timeout)
         self.waiting = Waiting(self.listener, backend.observe, backend.keys.inbox(uuid4().hex))
 
@@ -76,6 +83,7 @@ class Home:
             await self.client.aclose()
         await self.waiting.close()
         await self.calls.close()
+        await self.reads.close()
         await self.listener.close()
         for line in self._lines.values():
             await line.close()
@@ -236,6 +244,7 @@ class RedisBackend:
         except BackendUnavailable:
             recovered = await self.exchange.send(line, commands)
             await self._give_back_unseen(seat, line, token)
+            await asyncio.sleep(LOST_CLAIM_PAUSE_S)
             # Nobody knows what waits: without another claim a marker would be lost, and a burst would end too early.
             return Claimed(has_more=True, refused=_refused(ended, recovered))
         claimed = replies.pop()
@@ -280,18 +289,26 @@ class RedisBackend:
         )
 
     async def reap(self, queue: str, *, max_deaths: int, limit: int = 100) -> Reaped:
-        """Free the jobs of a queue whose lease is over, at most ``limit``. Redis: 1 call."""
+        """Free the jobs of a queue whose lease is over, at most ``limit``. Redis: 1 call on a connection of its own.
+
+        It is not repeated: sent again when Redis is back, it would find leases over whose owners had no way to extend them.
+        """
         now = time.time()
         text = f"AbandonedJobError: the worker that ran this job died or lost its connection (noticed at {to_iso(now)})"
-        reply = await self._call(
+        command = self._command(
             "reap",
+            {
+                "queue": queue,
+                "limit": limit,
+                "max_deaths": max_deaths,
+                "now_iso": to_iso(now),
+                "ttl": DEFAULT_FAILURE_TTL,
+            },
             wire.abandoned_entry(now, text),
-            queue=queue,
-            limit=limit,
-            max_deaths=max_deaths,
-            now_iso=to_iso(now),
-            ttl=DEFAULT_FAILURE_TTL,
         )
+        reply = (await self.exchange.send(self.home.line("reap"), [command], retry_for=0))[0]
+        if isinstance(reply, BaseException):
+            raise reply
         next_in = float(reply[1]) if reply[1] else None
         return Reaped(
             tuple(one.decode("utf-8", "replace") for one in reply[2]),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
+from aiorq2.backends.base import Seat
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.errors import DuplicateJobError
 from aiorq2.states import JobStatus, Verb
 from tests.contract import stage
-from tests.contract.stage import SEAT, TALLY, Seat, in_status
+from tests.contract.stage import SEAT, TALLY, in_status
 from tests.support.chaos_proxy import ChaosProxy
 
 
@@ -60,7 +63,7 @@ async def test_refused_add_does_not_hold_up_the_others(backend: RedisBackend) ->
     await stage.add(backend, "b")
     specs = [stage.job_spec(job_id, unique=True) for job_id in ("a", "b", "c")]
 
-    with pytest.raises(Exception, match="'b'"):
+    with pytest.raises(DuplicateJobError, match="'b'"):
         await backend.add(specs)
 
     assert await stage.queued(backend) == ["b", "a", "c"]
@@ -121,7 +124,7 @@ async def test_workers_of_one_process_do_not_mix(backend: RedisBackend) -> None:
 
     done = await asyncio.gather(*[work(Seat(f"w{n}", f"i{n}", lease=15)) for n in range(4)])
 
-    assert sorted(sum(done, [])) == sorted(f"job{n}" for n in range(40))
+    assert sorted(itertools.chain(*done)) == sorted(f"job{n}" for n in range(40))
 
 
 async def test_error_of_one_call_is_not_the_others(backend: RedisBackend) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from aiorq2.backends import wire
+from aiorq2.backends.base import Seat
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.states import Verb
 from tests.contract import stage
@@ -237,10 +238,10 @@ async def test_reaped_run_is_off_the_list_of_its_worker(backend: RedisBackend) -
 async def test_job_is_free_one_lease_after_its_worker_has_died(backend: RedisBackend) -> None:
     """Without tricks: a short lease, no heartbeat, and another worker has the job when it is over."""
     await stage.add(backend, "x")
-    await stage.claim_one(backend, stage.Seat("w3", "i3", lease=0.2))
+    await stage.claim_one(backend, Seat("w3", "i3", lease=0.2))
 
     async def reaped() -> bool:
         return bool((await backend.reap(QUEUE, max_deaths=3)).requeued)
 
-    await eventually(reaped, timeout=1.2)
+    await eventually(reaped, timeout=3)
     assert (await stage.claim_one(backend, OTHER_SEAT)).job_id == "x"

@@ -222,6 +222,19 @@ async def test_reap_drops_the_dead_lease_of_what_is_not_started(
     assert await stage.everything(backend) == before
 
 
+@pytest.mark.leaks_allowed("the test itself leaves half a job")
+async def test_half_a_job_is_a_duplicate_and_can_be_replaced(backend: RedisBackend) -> None:
+    """A hash without a status (rq's heartbeat makes one of a job that has expired) takes the id, and gives way to a job."""
+    await backend.run(["HSET", backend.keys.job("x"), "last_heartbeat", "then"])
+
+    with pytest.raises(DuplicateJobError, match="no status"):
+        await _add_unique(backend, "x")
+    await _add(backend, "x")
+
+    assert await stage.queued(backend) == ["x"]
+    assert "last_heartbeat" not in await stage.fields(backend, "x")
+
+
 CALLS: dict[str, Call] = {
     "add": _add,
     "cancel": lambda backend, job_id: backend.cancel(job_id),

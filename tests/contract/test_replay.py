@@ -9,6 +9,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from aiorq2.backends import wire
+from aiorq2.backends.base import Seat, Tally
 from aiorq2.backends.line import Command
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.options import JobSpec
@@ -43,7 +44,13 @@ def _delete(backend: RedisBackend, job_id: str) -> Command:
 
 
 def _register(backend: RedisBackend) -> Command:
-    named = {"worker": "w1", "instance": "i1", "replaces": "", "ttl": 30, "queue_count": 1}
+    named: dict[str, Any] = {
+        "worker": "w1",
+        "instance": "i1",
+        "replaces": "",
+        "ttl": 30,
+        "queue_count": 1,
+    }
     return backend._command("register", named, [QUEUE, "birth", NOW, "state", "started"])
 
 
@@ -144,8 +151,8 @@ async def test_heartbeat_sent_twice_is_one_heartbeat(backend: RedisBackend) -> N
     """Counters are totals: a heartbeat that is repeated counts nothing twice."""
     await send(backend, _register(backend))
     claimed = await stage.start(backend)
-    seat = stage.Seat("w1", "i1", lease=15)
-    tally = stage.Tally("busy", successes=3, failures=1, working_time_s=2.5)
+    seat = Seat("w1", "i1", lease=15)
+    tally = Tally("busy", successes=3, failures=1, working_time_s=2.5)
 
     await backend.extend(seat, [claimed], tally)
     extended = await backend.extend(seat, [claimed], tally)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from aiorq2.backends.base import Seat
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.states import JobStatus, Verb
 from tests.contract import stage
-from tests.contract.stage import OTHER_SEAT, QUEUE, SEAT, Seat, in_status
+from tests.contract.stage import OTHER_SEAT, QUEUE, SEAT, in_status
 from tests.support.eventually import eventually
 
 NOBODY = 0.05
@@ -303,7 +304,7 @@ async def test_cancelled_wait_leaves_a_usable_connection(backend: RedisBackend) 
 
 
 async def test_cancelled_wait_takes_no_marker(redis_backend: RedisBackend) -> None:
-    """What is added after a wait was cancelled wakes the next one. (In memory the cancelled one may have it: then it is the poll.)"""
+    """What is added after a wait was cancelled wakes the next one. (In memory the cancelled one may take it with it.)"""
     waiting = await _sleeping(redis_backend)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

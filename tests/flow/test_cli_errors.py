@@ -68,8 +68,10 @@ def run_process(*args: str, **env: str) -> tuple[int, str]:
         return process.wait(60), process.output()
 
 
-@pytest.mark.parametrize("args", EVERY_COMMAND)
-@pytest.mark.parametrize("is_verbose", [False, True])
+@pytest.mark.parametrize(
+    ("args", "is_verbose"),
+    [*((one, False) for one in EVERY_COMMAND), (["info"], True), (["worker"], True)],
+)
 def test_wrong_password_is_one_sentence_without_it(
     locked_server: RedisServer, args: list[str], is_verbose: bool
 ) -> None:
@@ -84,7 +86,14 @@ def test_wrong_password_is_one_sentence_without_it(
     assert ("Traceback" in output) == is_verbose
 
 
-@pytest.mark.parametrize("args", [one for one in EVERY_COMMAND if "--processes" not in one])
+@pytest.mark.parametrize(
+    "args",
+    [
+        pytest.param(one, marks=[] if one == ["info"] else pytest.mark.slow)
+        for one in EVERY_COMMAND
+        if "--processes" not in one
+    ],
+)
 def test_redis_that_is_away_fails_in_bounded_time(args: list[str]) -> None:
     """Status 1 within some seconds, the place without the password in the message."""
     status, output = run_process(*args, "--url", NOWHERE)

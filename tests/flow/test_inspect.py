@@ -237,11 +237,12 @@ async def test_snapshot_of_nothing_is_empty(backend: RedisBackend) -> None:
 @planted
 @pytest.mark.redis
 async def test_snapshot_takes_two_round_trips(chaos_proxy: ChaosProxy, key_prefix: str) -> None:
-    """Whatever the number of queues and workers."""
+    """Two to find out what there is and to read it, not one for every queue and worker."""
     backend = connect(chaos_proxy.url, key_prefix=key_prefix)
     for number in range(25):
         await backend.run(["SADD", f"{key_prefix}:queues", f"{key_prefix}:queue:q{number}"])
         await backend.register(Seat(f"w{number}", "i", lease=15), ["q1"], FIELDS)
+    await inspect.snapshot(backend)  # opens the connection
     before = chaos_proxy.traffic
 
     snapshot = await inspect.snapshot(backend)

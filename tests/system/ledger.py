@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +130,9 @@ def _wrong_end(evidence: Evidence, job_id: str, plan: Plan, runs: Sequence[Run])
 
 def _overlaps(evidence: Evidence, job_id: str, runs: Sequence[Run]) -> list[str]:
     found = []
-    for run, later in zip(runs, runs[1:], strict=False):
+    for run, later in pairwise(runs):
         over_at = (
-            run.ended_at
-            if run.ended_at is not None
-            else evidence.deaths.get(run.pid, float("inf"))
+            run.ended_at if run.ended_at is not None else evidence.deaths.get(run.pid, float("inf"))
         )
         if later.started_at < over_at:
             found.append(f"{job_id}: {run} and {later} overlap")

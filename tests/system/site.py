@@ -125,4 +125,3 @@ def cpu_s(pid: int) -> float:
     for part in told.stdout.decode().strip().split(":"):  # macOS: 0:01.25
         seconds = seconds * 60 + float(part)
     return seconds
-

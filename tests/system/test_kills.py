@@ -103,7 +103,9 @@ async def test_freeze_beyond_the_lease_loses_the_jobs(site: Site, report: Report
         return [run.ended_at for run in first if run.ended_at and run.how == "cut"]
 
     await eventually(lambda: len(cut_at() or ()) == 2, timeout=20)
-    await eventually(lambda: all(site.runs_of(job)[0].how == "end" for job in returning), timeout=20)
+    await eventually(
+        lambda: all(site.runs_of(job)[0].how == "end" for job in returning), timeout=20
+    )
     await eventually(lambda: frozen.output().count("was not accepted") == 4, timeout=20)
     assert [await _facts(site, job) for job in jobs] == before
     assert [len(site.runs_of(job)) for job in jobs] == [2] * 4

@@ -216,10 +216,11 @@ async def test_pool_gives_up_at_once_on_a_wrong_setting(env: dict[str, str]) -> 
         assert 1 <= pool.output().count("No module named 'no_such_module'") <= 2
 
 
+@pytest.mark.parametrize("name", [[], ["--name", "w"]], ids=["unnamed", "named"])
 async def test_pool_survives_jobs_that_kill_their_process(
-    backend: RedisBackend, env: dict[str, str], tmp_path: Path
+    backend: RedisBackend, env: dict[str, str], tmp_path: Path, name: list[str]
 ) -> None:
-    """Dying of a job is not failing to start, however often it happens."""
+    """Dying of a job is not failing to start, however often it happens; each death is counted, under any name."""
     (tmp_path / "killers.py").write_text(
         "import os, signal\n\ndef die():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -227,7 +228,7 @@ async def test_pool_survives_jobs_that_kill_their_process(
     killers = [await queue.enqueue("killers.die") for _ in range(2)]
 
     with WorkerProcess(
-        ["q", "--processes", "1", "--reload", "--lease", "1"], env=env, cwd=tmp_path
+        ["q", "--processes", "2", "--lease", "4", *name], env=env, cwd=tmp_path
     ) as pool:
         for job in killers:
             await eventually(job.is_failed, timeout=60)

@@ -15,7 +15,7 @@ if not delay or job.cancel then
 end
 
 local key, more = K.job(ARG.id), 0
-end_lease()
+release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
 redis.call('HSET', key, 'status', delay > 0 and STATUS.scheduled or STATUS.queued, 'enqueued_at', ARG.ended_at,
   'ended_at', ARG.ended_at, 'aio_settled', ARG.execution)
 redis.call('HINCRBY', key, 'repeats_left', -1)

@@ -66,7 +66,6 @@ for _, member in ipairs(due) do
   local found = redis.pcall('HMGET', key, 'status', 'worker_name', 'retries_left', 'retry_intervals', 'failure_ttl',
     'aio_waiters', 'aio_token', 'aio_redeliver', 'aio_deaths', 'aio_cancel', 'ttl', 'aio_call', 'rate_limit_key')
   release(job, execution, ARG.queue, not found.err and found[2] or '')
-  redis.call('DEL', K.first_seen(ARG.queue, job))
   if not found.err and found[1] and VERB.reap.from[found[1]] then
     local deaths = (tonumber(found[9]) or 0) + 1
     local again = found[7] and found[8] ~= '0' or (tonumber(found[3]) or 0) > 0

@@ -9,6 +9,9 @@ if is_other and not (ARG.replaces ~= '' and found[1] == ARG.replaces) then
   return {REPLY.NAME_TAKEN, redis.call('HGETALL', key)}
 end
 redis.call('DEL', key)
+if found.err or found[1] ~= ARG.instance then
+  redis.call('DEL', K.worker_executions(ARG.worker)) -- a dead namesake's runs are not ours: their leases have to end
+end
 local first_field = ARG.queues_and_fields + tonumber(ARG.queue_count)
 redis.call('HSET', key, 'aio_instance', ARG.instance, unpack(ARGV, first_field))
 redis.call('EXPIRE', key, ARG.ttl)

@@ -12,7 +12,7 @@ if job.cancel then
 end
 
 local key, delay = K.job(ARG.id), tonumber(ARG.delay)
-end_lease()
+release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
 redis.call('HSET', key, 'status', delay > 0 and STATUS.scheduled or STATUS.queued, 'enqueued_at', ARG.ended_at,
   'ended_at', ARG.ended_at, 'worker_name', '', 'aio_settled', ARG.execution)
 if ARG.retries_left ~= '' then

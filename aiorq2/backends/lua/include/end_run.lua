@@ -10,15 +10,10 @@ local function keep_result(key, entry, value)
   end
 end
 
-local function end_lease()
-  release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
-  redis.call('DEL', K.first_seen(ARG.origin, ARG.id))
-end
-
 -- Returns whether dependents remain to be freed.
 local function end_run(job, to, registry, ttl, entry, value)
   local key, more = K.job(ARG.id), 0
-  end_lease()
+  release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
   local has_dependents = redis.call('EXISTS', K.dependents(ARG.id)) == 1
   if ttl == 0 then
     erase(ARG.id, job.token, job.call)

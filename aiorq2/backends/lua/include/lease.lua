@@ -7,7 +7,7 @@ end
 local function release(job, execution, origin, worker)
   local member = job .. ':' .. execution
   redis.call('ZREM', K.wip(origin), member)
-  redis.call('DEL', K.execution(job, execution))
+  redis.call('DEL', K.execution(job, execution), K.first_seen(origin, job))
   redis.call('ZREM', K.executions(job), execution)
   redis.call('SREM', K.worker_executions(worker), member)
 end

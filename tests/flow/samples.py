@@ -1,0 +1,210 @@
+"""Functions that only the tests of this folder enqueue."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, NoReturn
+
+from aiorq2 import Retry, get_current_job
+from tests.support import jobs
+from tests.support.eventually import gates
+
+
+async def collect(*args: Any, **kwargs: Any) -> list[Any]:
+    """Return what it was called with."""
+    return [list(args), kwargs]
+
+
+async def greet(name: str) -> str:
+    """Greet."""
+    return f"hello {name}"
+
+
+def count_up() -> Iterator[int]:
+    """Yield, which no job does."""
+    yield 1
+
+
+async def count_up_later() -> AsyncIterator[int]:
+    """Yield asynchronously, which no job does either."""
+    yield 1
+
+
+def _noted(func: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Awaitable[Any]:
+        return func(*args, **kwargs)
+
+    return wrapper
+
+
+@_noted
+async def wrapped(x: int) -> int:
+    """Return twice the argument, from a coroutine function inside a plain one."""
+    return 2 * x
+
+
+class Probe:
+    """What a job sees of itself, as plain data."""
+
+    @staticmethod
+    def look() -> dict[str, Any]:
+        """Return what ``get_current_job()`` says."""
+        job = get_current_job()
+        assert job is not None
+        return {
+            "id": job.id,
+            "status": str(job.status),
+            "attempt": job.attempt,
+            "worker": job.worker_name,
+            "started": job.started_at is not None,
+            "args": list(job.args),
+            "meta": job.meta,
+        }
+
+
+async def look(*_: Any) -> dict[str, Any]:
+    """Look at oneself."""
+    return Probe.look()
+
+
+def look_sync(*_: Any) -> dict[str, Any]:
+    """Look at oneself, from a thread (or a process)."""
+    return Probe.look()
+
+
+async def count_in_meta() -> int:
+    """Add one to ``meta["count"]`` and save it."""
+    job = get_current_job()
+    assert job is not None
+    job.meta["count"] = job.meta.get("count", 0) + 1
+    await job.save_meta()
+    return int(job.meta["count"])
+
+
+def count_in_meta_sync() -> int:
+    """The same in a thread or a process, in RQ's words: it blocks until it is saved."""
+    job = get_current_job()
+    assert job is not None
+    job.meta["count"] = job.meta.get("count", 0) + 1
+    job.save_meta()
+    return int(job.meta["count"])
+
+
+async def ask_again(key: str, times: int, interval: float = 0) -> str:
+    """Ask for another run by returning a ``Retry`` that allows ``times`` of them; never be content."""
+    jobs.attempts[key] += 1
+    return Retry(times, interval=interval)  # type: ignore[return-value]
+
+
+async def ask_again_raising(key: str, enough: int) -> int:
+    """Ask for another run by raising a ``Retry`` until there have been ``enough``."""
+    jobs.attempts[key] += 1
+    if jobs.attempts[key] < enough:
+        raise Retry(10)
+    return jobs.attempts[key]
+
+
+def ask_again_in_a_process(path: str) -> int:
+    """The same with a file in the place of memory, and with rq's class."""
+    from rq import Retry as RqRetry
+
+    jobs.append_to_file(path, "run")
+    runs = jobs.ledger(path)["run"]
+    return runs if runs == 2 else RqRetry(5)  # type: ignore[return-value]
+
+
+class Overload(ValueError):
+    """An exception with a base."""
+
+
+async def overload(key: str) -> NoReturn:
+    """Raise ``Overload``."""
+    jobs.attempts[key] += 1
+    raise Overload(key)
+
+
+def overload_sync() -> NoReturn:
+    """Raise ``Overload`` where nothing can be noted."""
+    raise Overload
+
+
+async def fail_once_and_record(key: str) -> str:
+    """Fail the first time; then note down that it has run."""
+    await jobs.fails_times(key, 1)
+    return await jobs.record(key)
+
+
+async def fail_when_cancelled(gate: str) -> str:
+    """Answer a cancellation with another exception."""
+    try:
+        return await jobs.wait_gate(gate)
+    except asyncio.CancelledError:
+        raise ValueError("not now") from None
+
+
+@_noted
+async def slow_wrapped(seconds: float) -> float:
+    """Take some time, in a coroutine function inside a plain one."""
+    return await jobs.slow(seconds)
+
+
+async def clean_up(key: str) -> None:
+    """Be interrupted, and take a moment for what has to be done then."""
+    try:
+        await asyncio.sleep(30)
+    finally:
+        await asyncio.sleep(0.05)
+        await jobs.record(f"{key} cleaned up")
+
+
+def work_in_steps(gate: str) -> None:
+    """Go on until told otherwise, catching every Exception."""
+    job = get_current_job()
+    assert job is not None
+    while True:
+        try:
+            gates[gate].arrivals += 1
+            job.check_cancelled()
+            time.sleep(0.005)
+        except Exception:  # noqa: BLE001
+            continue
+
+
+async def return_when_cancelled(gate: str) -> str:
+    """Take a cancellation for a reason to return."""
+    try:
+        return await jobs.wait_gate(gate)
+    except asyncio.CancelledError:
+        return "early"
+
+
+async def cancel_oneself() -> NoReturn:
+    """Raise what asyncio raises."""
+    raise asyncio.CancelledError("my own")
+
+
+def cancel_oneself_sync() -> NoReturn:
+    """The same in a thread."""
+    raise asyncio.CancelledError("my own")
+
+
+def swallow_everything_sync(gate: str, seconds: float = 30.0) -> None:
+    """Ignore whatever is raised in the thread until the gate is open."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            gates[gate].arrivals = 1
+            while not gates[gate].is_open:
+                time.sleep(0.005)
+            return
+        except BaseException:  # noqa: BLE001
+            continue
+
+
+def sync_echo(value: Any) -> Any:
+    """Return the argument, from a thread."""
+    return value

@@ -1,0 +1,312 @@
+"""Whatever happens to Redis or to the way there: no worker ends, none spins or shouts, and when it is over work goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+import redis
+
+from aiorq2 import Job, Queue
+from aiorq2.errors import BackendFull
+from tests.support.chaos_proxy import ChaosProxy
+from tests.support.eventually import eventually
+from tests.support.processes import WorkerProcess
+from tests.support.redis_server import RedisServer
+from tests.system import functions
+from tests.system.site import Site, cpu_s, exit_status, listens
+
+pytestmark = pytest.mark.slow
+
+Report = Callable[[str], None]
+
+CPU_SHARE = 0.1
+LOG_BYTES_PER_S = 1024
+
+
+async def killed(site: Site) -> None:
+    """The server crashes and comes back."""
+    site.server.kill()
+    await asyncio.sleep(3)
+    await asyncio.to_thread(site.server.restart)
+
+
+async def flapping(site: Site) -> None:
+    """It crashes five times in a row."""
+    for _ in range(5):
+        site.server.kill()
+        await asyncio.sleep(0.4)
+        await asyncio.to_thread(site.server.restart)
+        await asyncio.sleep(0.1)
+
+
+async def half_open(site: Site) -> None:
+    """Nothing comes through, and nobody says so."""
+    site.proxy.stall()
+    await asyncio.sleep(8)
+    site.proxy.resume()
+
+
+async def half_open_then_reset(site: Site) -> None:
+    """The same, and the connections are dead in the end."""
+    site.proxy.stall()
+    await asyncio.sleep(4)
+    site.proxy.reset_all()
+    site.proxy.resume()
+
+
+async def silent(site: Site) -> None:
+    """The server is frozen."""
+    site.server.pause()
+    await asyncio.sleep(3)
+    site.server.resume()
+
+
+async def read_only(site: Site) -> None:
+    """The server becomes the replica of one that is not there."""
+    site.server.command("REPLICAOF", "127.0.0.1", 1)
+    await asyncio.sleep(3)
+    site.server.command("REPLICAOF", "NO", "ONE")
+
+
+async def full(site: Site) -> None:
+    """The server's memory is used up."""
+    site.server.config("maxmemory", "100kb")
+    await asyncio.sleep(3)
+    site.server.config("maxmemory", 0)
+
+
+async def crowded(site: Site) -> None:
+    """All connections are cut and no new ones are taken."""
+    with site.server.client() as client, client.client() as only:
+        only.config_set("maxclients", 1)
+        only.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        only.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await asyncio.sleep(3)
+        only.config_set("maxclients", 10000)
+
+
+async def scripts_flushed(site: Site) -> None:
+    """Redis forgets the scripts twice a second."""
+    for _ in range(6):
+        site.server.command("SCRIPT", "FLUSH")
+        await asyncio.sleep(0.5)
+
+
+async def clients_killed(site: Site) -> None:
+    """Every connection is cut twice a second."""
+    for _ in range(6):
+        site.server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        site.server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        await asyncio.sleep(0.5)
+
+
+Fault = Callable[[Site], Awaitable[None]]
+AWAY: list[Fault] = [killed, half_open, half_open_then_reset, silent, read_only, full, crowded]
+DISTURBED: list[Fault] = [flapping, scripts_flushed, clients_killed]
+
+
+@pytest.mark.parametrize("fault", AWAY + DISTURBED, ids=lambda fault: fault.__name__)
+async def test_redis_away_and_back(site: Site, report: Report, fault: Fault) -> None:
+    """An idle and a busy worker outlive it quietly, the jobs that run do not notice, and new ones start soon afterwards."""
+    lease = 15.0  # longer than any of this lasts: nobody has a reason to run a job twice
+    idle = await site.worker(queues=["idle"], lease=lease)
+    busy = await site.worker(lease=lease)
+    running = [
+        await site.queue.enqueue(function, site.ledger, 1, 4.0)
+        for function in (functions.work, functions.work_sync)
+        for _ in range(3)
+    ]
+    await site.started(*running)
+    jobs: list[Job] = []
+    before = {worker: (cpu_s(worker.pid), len(worker.output())) for worker in (idle, busy)}
+    began = time.monotonic()
+
+    async with _producer(site, jobs):
+        await fault(site)
+        over_at = time.monotonic()
+        figures = [_quietness(worker, *before[worker], over_at - began) for worker in before]
+        after = await _enqueue(Queue("idle", site.backend), site)
+        await after.wait(20)
+    waited = [await job.wait(20) for job in running + jobs]
+
+    first = min(run.started_at for run in site.runs() if run.started_at > over_at)
+    ours = site.runs_of(after)[0].started_at
+    report(
+        f"{fault.__name__}: first start {first - over_at:.2f} s, idle worker's {ours - over_at:.2f} s after it;"
+        f" {len(jobs)} jobs came meanwhile; cpu and log per second: {figures}"
+    )
+    assert waited == [2] * len(waited)
+    assert set(Counter(run.job_id for run in site.runs()).values()) == {1}
+    assert {run.how for run in site.runs()} == {"end"}
+    assert ours - over_at < 8
+    if fault in AWAY:
+        for cpu, log_bytes in figures:
+            assert cpu <= CPU_SHARE
+            assert log_bytes <= LOG_BYTES_PER_S
+    for worker in (idle, busy):
+        worker.terminate()
+        assert await asyncio.to_thread(worker.wait) == 0
+
+
+async def test_redis_away_for_almost_a_lease(site: Site) -> None:
+    """When Redis comes back with leases that have just run out, nobody reaps before their owners could be heard."""
+    workers = [await site.worker("--concurrency", "2", lease=4) for _ in range(2)]
+    jobs = [await site.queue.enqueue(functions.work, site.ledger, 1, 7.0) for _ in range(4)]
+    await site.started(*jobs)
+
+    site.server.kill()
+    await asyncio.sleep(3.7)
+    await asyncio.to_thread(site.server.restart)
+
+    assert [await job.wait(20) for job in jobs] == [2] * 4
+    assert [run.how for run in site.runs()] == ["end"] * 4
+    assert all(worker.is_running for worker in workers)
+
+
+async def test_redis_away_for_longer_than_a_lease(site: Site, report: Report) -> None:
+    """A worker that cannot reach Redis cancels its jobs when its lease is over, not later; then they are run once more."""
+    cut_off = await site.worker()
+    jobs = [
+        await site.queue.enqueue(functions.hang_once, site.ledger),
+        await site.queue.enqueue(functions.hang_once_sync, site.ledger),
+    ]
+    await site.started(*jobs)
+    with ChaosProxy(site.server.url) as other_way:
+        heir = await site.worker(url=other_way.url)
+
+        site.proxy.stall()
+        stalled_at = time.monotonic()
+        again = await site.started(*jobs, times=2)
+        site.proxy.resume()
+
+        assert [await job.wait(20) for job in jobs] == ["again"] * 2
+        first = [site.runs_of(job)[0] for job in jobs]
+        assert [run.how for run in first] == ["cut"] * 2
+        assert all(run.pid == heir.pid for run in again)
+        for run, later in zip(first, again, strict=True):
+            assert run.ended_at is not None
+            assert run.ended_at < later.started_at
+        report(
+            f"cut {max(run.ended_at or 0 for run in first) - stalled_at:.2f} s,"
+            f" run again {max(run.started_at for run in again) - stalled_at:.2f} s after the line went dead"
+        )
+        heir.terminate()
+        await asyncio.to_thread(heir.wait)
+    job = await site.queue.enqueue(functions.work, site.ledger, 3)
+    assert await job.wait(20) == 6
+    assert site.runs_of(job)[0].pid == cut_off.pid
+
+
+async def test_redis_cold_start(site: Site, report: Report) -> None:
+    """A worker that is started before Redis waits for it, quietly."""
+    site.server.kill()
+    worker = site.start_worker()
+    await eventually(lambda: "cannot be reached" in worker.output(), timeout=20)
+    before, began = (cpu_s(worker.pid), len(worker.output())), time.monotonic()
+    await asyncio.sleep(2)
+    cpu, log_bytes = _quietness(worker, *before, time.monotonic() - began)
+
+    await asyncio.to_thread(site.server.restart)
+    back_at = time.monotonic()
+    await listens(worker)
+    job = await site.queue.enqueue(functions.work, site.ledger, 21)
+
+    assert await job.wait(20) == 42
+    report(f"first start {site.runs_of(job)[0].started_at - back_at:.2f} s after Redis")
+    assert cpu <= CPU_SHARE
+    assert log_bytes <= LOG_BYTES_PER_S
+
+
+async def test_redis_loading(tmp_path: Path, report: Report) -> None:
+    """While Redis reads its file after a restart, workers and producers wait."""
+    slowly = ["--key-load-delay", "400", "--loading-process-events-interval-bytes", "1024"]
+    with (
+        RedisServer(appendonly="always", extra=slowly) as server,
+        ChaosProxy(server.url) as proxy,
+    ):
+        site = Site(server, proxy, tmp_path)
+        try:
+            worker = await site.worker(lease=15)
+            with server.client() as client, client.pipeline(transaction=False) as pipeline:
+                for number in range(6000):
+                    pipeline.set(f"ballast:{number}", "x")
+                pipeline.execute()
+            running = await site.queue.enqueue(functions.work, site.ledger, 1, 4.0)
+            await site.started(running)
+
+            server.kill()
+            restart = asyncio.create_task(asyncio.to_thread(server.restart))
+            await eventually(lambda: _is_loading(server), timeout=20)
+            job = await site.queue.enqueue(functions.work, site.ledger, 21)
+            loaded_at = time.monotonic()
+            await restart
+
+            assert [await running.wait(20), await job.wait(20)] == [2, 42]
+            assert [run.how for run in site.runs()] == ["end"] * 2
+            report(
+                f"started {site.runs_of(job)[0].started_at - loaded_at:.2f} s after it was enqueued"
+            )
+            assert worker.is_running
+        finally:
+            await site.close()
+
+
+async def test_redis_away_during_a_burst(site: Site) -> None:
+    """A burst does not wait for ever: without Redis it ends with a status and a sentence."""
+    site.server.kill()
+
+    worker = site.start_worker("--burst")
+
+    status, _ = await exit_status(worker, 30)
+    assert status == 1
+    assert "cannot be reached" in worker.output()
+    assert "Traceback" not in worker.output()
+
+
+def _is_loading(server: RedisServer) -> bool:
+    try:
+        server.command("GET", "x")
+    except redis.BusyLoadingError:
+        return True
+    return False
+
+
+def _quietness(
+    worker: WorkerProcess, cpu_before: float, log_before: int, seconds: float
+) -> tuple[float, int]:
+    """Return what a worker has used of a core, and how many bytes a second it has logged."""
+    assert worker.is_running, worker.output()[-2000:]
+    said = len(worker.output()) - log_before
+    return round((cpu_s(worker.pid) - cpu_before) / seconds, 3), int(said / seconds)
+
+
+async def _enqueue(queue: Queue, site: Site) -> Job:
+    while True:
+        with suppress(BackendFull):
+            return await queue.enqueue(functions.work, site.ledger, 1)
+        await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def _producer(site: Site, jobs: list[Job]) -> AsyncIterator[None]:
+    """Enqueue twenty jobs a second, or as many as Redis takes, until the end of the block."""
+    stop = asyncio.Event()
+
+    async def produce() -> None:
+        while not stop.is_set():
+            jobs.append(await _enqueue(site.queue, site))
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(produce())
+    try:
+        yield
+    finally:
+        stop.set()
+        async with asyncio.timeout(30):
+            await task
