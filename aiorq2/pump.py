@@ -175,7 +175,7 @@ class Pump:
 
     async def run(self) -> None:
         """Go on until stopped, or until the appetite is satisfied."""
-        while not self._is_done():
+        while not await self._is_done():
             if self._strays:
                 await self._return_strays()
             wanted = self._wanted()
@@ -196,13 +196,14 @@ class Pump:
             log.error("job %s: its thread does not end", run.claim.job_id)
         return len(stuck)
 
-    def _is_done(self) -> bool:
+    async def _is_done(self) -> bool:
         if not self.is_idle:
             return False
         if self.is_stopping or self._jobs_left == 0:
             return True
         if self.appetite.burst and not self._is_hungry:
-            return True
+            self._is_hungry = await self._backend.released()  # those that waited may be next
+            return not self._is_hungry
         longest = self.appetite.max_idle_s
         return (
             longest is not None

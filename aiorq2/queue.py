@@ -351,14 +351,17 @@ class Queue:
 
     async def empty(self) -> int:
         """Delete the jobs that wait and return how many there were. Redis: 1 call per 500 jobs."""
-        removed = 0
-        while True:
-            reply = await self.backend.call(
-                "empty", queue=self.name, limit=CHUNK, now_iso=to_iso(time.time())
+        removed, left = 0, -1
+        while left:
+            limit = CHUNK if left < 0 else min(left, CHUNK)
+            _, count, behind, more = await self.backend.call(
+                "empty", queue=self.name, limit=limit, now_iso=to_iso(time.time())
             )
-            removed += int(reply[1])
-            if not reply[2]:
-                return removed
+            left = behind if left < 0 else min(left - count, behind)
+            removed += count
+            if more:
+                await self.backend.release()
+        return removed
 
     async def delete(self, delete_jobs: bool = True) -> None:
         """Delete the queue, with the jobs that wait in it unless told otherwise. Redis: 1 call, and as ``empty``."""

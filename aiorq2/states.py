@@ -93,7 +93,7 @@ TRANSITIONS: dict[Verb, Transition] = {
         "or replaces a job that is not running",
     ),
     Verb.PROMOTE: Transition(
-        (_S.SCHEDULED, _S.DEFERRED, _S.RATE_LIMITED),
+        (_S.SCHEDULED, _S.DEFERRED, _S.RATE_LIMITED, _S.READY_TO_ENQUEUE),
         (_S.QUEUED, _S.RATE_LIMITED),
         "when it is due, when its parents are done, when there is room",
     ),
@@ -122,7 +122,7 @@ TRANSITIONS: dict[Verb, Transition] = {
         "only when the lease is over; queued at the front",
     ),
     Verb.CANCEL: Transition(
-        (_S.QUEUED, _S.SCHEDULED, _S.DEFERRED, _S.RATE_LIMITED),
+        (_S.QUEUED, _S.SCHEDULED, _S.DEFERRED, _S.RATE_LIMITED, _S.READY_TO_ENQUEUE),
         (_S.CANCELED,),
         "a started job's worker is told to stop it",
     ),

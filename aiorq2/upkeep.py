@@ -233,7 +233,7 @@ class Sweeper:
         removed = 0
         for queue in self._queues:
             while True:
-                reply = await self._backend.call("sweep", queue=queue, limit=500)
+                reply = await self._backend.call("sweep", queue=queue, limit=500, before="")
                 removed += int(reply[1])
                 if int(reply[1]) < 500:
                     break

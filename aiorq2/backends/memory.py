@@ -31,7 +31,8 @@ def memory_backend(url: str, *, key_prefix: str) -> RedisBackend:
     server = _server(name)
 
     def connection() -> FakeAsyncRedisConnection:
-        return FakeAsyncRedisConnection(server=server, protocol=2)
+        # No time-outs of redis-py's own: on Python 3.11 they lose cancellations.
+        return FakeAsyncRedisConnection(server=server, protocol=2, socket_timeout=None)
 
     return RedisBackend(
         connection,

@@ -7,6 +7,7 @@ read or a large enqueue never stands in a heartbeat's way.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 import weakref
@@ -39,7 +40,7 @@ from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
 from aiorq2.backends.replies import raise_for
 from aiorq2.backends.waiting import Waiting
-from aiorq2.errors import BackendRefused, BackendUnavailable
+from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
 from aiorq2.outcome import GivenBack, Outcome
 from aiorq2.states import JobStatus, Reply, Verb
@@ -64,6 +65,9 @@ class Home:
         self._timeout = backend.timeout
         self._lines: dict[str, Line] = {}
         self.client: AsyncRedis | None = None
+        self._backend = backend
+        self._has_more = False
+        self._releasing: asyncio.Task[None] | None = None
         self.calls = Coalescer(lambda commands: backend.exchange.send(self.line("calls"), commands))
         self.reads = Coalescer(
             lambda commands: backend.exchange.send(self.line("reads"), commands), most=MAX_READS
@@ -77,8 +81,35 @@ class Home:
             self._lines[purpose] = Line(self._connect, self._timeout)
         return self._lines[purpose]
 
+    def release_soon(self) -> None:
+        """Have the dependents freed that are left; nobody waits for it."""
+        self._has_more = True
+        if self._releasing is None or self._releasing.done():
+            self._releasing = asyncio.get_running_loop().create_task(
+                self._release(), context=contextvars.Context()
+            )
+
+    async def released(self) -> bool:
+        """Wait until that is done; returns whether there was anything to wait for."""
+        if self._releasing is None:
+            return False
+        await asyncio.wait({self._releasing})
+        self._releasing = None
+        return True
+
+    async def _release(self) -> None:
+        try:
+            while self._has_more:
+                self._has_more = False
+                await self._backend.release()
+        except AiorqError as error:
+            log.debug("freeing dependents: %s", error)  # a reaper goes on with it
+
     async def close(self) -> None:
         """Close everything."""
+        if self._releasing is not None:
+            self._releasing.cancel()
+            await asyncio.wait({self._releasing})
         if self.client is not None:
             await self.client.aclose()
         await self.waiting.close()
@@ -220,7 +251,7 @@ class RedisBackend:
         commands = [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
         if request is None:
             replies = await self.exchange.send(line, commands)
-            await self._go_on(replies)
+            self._go_on_soon(replies)
             return Claimed(refused=_refused(ended, replies))
         token, started_at = uuid4().hex[:24], time.time()
         claim_command = self._command(
@@ -248,7 +279,7 @@ class RedisBackend:
             # Nobody knows what waits: without another claim a marker would be lost, and a burst would end too early.
             return Claimed(has_more=True, refused=_refused(ended, recovered))
         claimed = replies.pop()
-        await self._go_on(replies)
+        self._go_on_soon(replies)
         outcome = self._claimed(seat, started_at, claimed, _refused(ended, replies))
         return outcome if reloads == self.exchange.reloads else replace(outcome, has_more=True)
 
@@ -322,38 +353,64 @@ class RedisBackend:
         while (await self._call("release", now_iso=to_iso(time.time())))[1]:
             pass
 
-    async def _go_on(self, replies: Sequence[Any]) -> None:
-        """Free the dependents that did not fit into the scripts with these replies."""
-        if any(isinstance(reply, list) and reply[1:] == [1] for reply in replies):
-            await self.release()
+    async def released(self) -> bool:
+        """Wait until the dependents of what was settled here are free; returns whether there were any."""
+        return await self.home.released()
+
+    def _go_on_soon(self, replies: Sequence[Any]) -> None:
+        if any(_has_more(reply) for reply in replies):
+            self.home.release_soon()
 
     async def cancel(self, job_id: str, *, enqueue_dependents: bool = False) -> str | None:
         """Cancel a job; if it runs, have its worker stop it and return the worker's name.
+
+        Args:
+            enqueue_dependents: it counts as done for those that wait for it.
 
         Raises:
             NoSuchJobError: there is none.
             InvalidJobOperation: it has ended.
 
-        Redis: 1 call.
+        Redis: 1 call, and 1 per 100 dependents after the first 100.
         """
+        return await self._cancel(Verb.CANCEL, job_id, int(enqueue_dependents), 0)
+
+    async def stop(self, job_id: str) -> str | None:
+        """Have the worker of a running job stop it, and return the worker's name. Redis: 1 call.
+
+        Raises:
+            NoSuchJobError: there is none.
+            InvalidJobOperation: it is not running.
+        """
+        return await self._cancel(Verb.STOP, job_id, 0, 1)
+
+    async def _cancel(
+        self, verb: Verb, job_id: str, enqueue_dependents: int, running_only: int
+    ) -> str | None:
         reply = await self._call(
             "cancel",
             id=job_id,
             token=uuid4().hex,
             now_iso=to_iso(time.time()),
-            ttl=DEFAULT_FAILURE_TTL,
-            enqueue_dependents=int(enqueue_dependents),
+            enqueue_dependents=enqueue_dependents,
+            running_only=running_only,
         )
-        raise_for(Verb.CANCEL, job_id, reply)
-        await self._go_on([reply])
+        raise_for(verb, job_id, reply)
+        if _has_more(reply):
+            await self.release()
         return reply[1].decode() if reply[0] == b"STOPPING" else None
 
-    async def requeue(self, job_id: str, *, at_front: bool = False) -> None:
+    async def requeue(
+        self, job_id: str, *, at_front: bool = False, among: Sequence[JobStatus] = ()
+    ) -> None:
         """Put a job that has ended back into its queue. Redis: 1 call.
+
+        Args:
+            among: the statuses from which alone it is to be moved; all that have ended if none is given.
 
         Raises:
             NoSuchJobError: there is none.
-            InvalidJobOperation: it has not ended.
+            InvalidJobOperation: it has not ended, or is in none of these statuses.
         """
         reply = await self._call(
             "requeue",
@@ -361,6 +418,7 @@ class RedisBackend:
             token=uuid4().hex,
             now_iso=to_iso(time.time()),
             at_front=int(at_front),
+            among=f" {' '.join(among)} " if among else "",
         )
         raise_for(Verb.REQUEUE, job_id, reply)
 
@@ -371,11 +429,12 @@ class RedisBackend:
             NoSuchJobError: there is none.
             InvalidJobOperation: it is running.
         """
-        raise_for(
-            Verb.DELETE,
-            job_id,
-            await self._call("delete", id=job_id, token=uuid4().hex, now_iso=to_iso(time.time())),
+        reply = await self._call(
+            "delete", id=job_id, token=uuid4().hex, now_iso=to_iso(time.time())
         )
+        raise_for(Verb.DELETE, job_id, reply)
+        if _has_more(reply):
+            await self.release()
 
     # -- workers ---------------------------------------------------------------------------------------------------------
 
@@ -536,6 +595,11 @@ class RedisBackend:
         await self.exchange.send(
             line, [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
         )
+
+
+def _has_more(reply: Any) -> bool:
+    """Whether the script with this reply has left dependents to be freed."""
+    return isinstance(reply, list) and reply[1:] == [1]
 
 
 def _refused(

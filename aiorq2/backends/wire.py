@@ -11,6 +11,7 @@ from typing import Any
 
 from aiorq2.backends.base import Claim, JobRecord, Seat
 from aiorq2.backends.scripts import Arg
+from aiorq2.errors import AbandonedJobError
 from aiorq2.options import DEFAULT_FAILURE_TTL, EnqueueOptions, JobSpec, Retry
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.states import JobStatus, Verb
@@ -36,7 +37,6 @@ def spec_arguments(spec: JobSpec, replace: bool) -> tuple[dict[str, Arg], list[A
         "now_iso": spec.created_at,
         "policy": _policy(options),
         "rate": options.rate_limit.key if options.rate_limit else "",
-        "concurrency": options.rate_limit.concurrency if options.rate_limit else "",
         "group": spec.group or "",
         "parent_count": len(options.depends_on.ids) if options.depends_on else 0,
         "to": spec.status.value,
@@ -87,8 +87,11 @@ def _spec_fields(spec: JobSpec) -> Iterable[Arg]:
             yield from (name, int(value))
     if spec.meta is not None:
         yield from ("meta", spec.meta)
-    if options.at_front and spec.status is not JobStatus.QUEUED:
-        yield from ("enqueue_at_front", 1)
+    if _waits_before_queue(spec):
+        parents = options.depends_on
+        at_front = options.at_front or (parents is not None and parents.at_front)
+        if at_front or parents is not None:
+            yield from ("enqueue_at_front", int(at_front))
     if options.retry is not None:
         yield from _retry_fields(options.retry)
     if options.depends_on is not None:
@@ -116,10 +119,18 @@ def _spec_fields(spec: JobSpec) -> Iterable[Arg]:
         yield from ("aio_results", spec.results)
 
 
+def _waits_before_queue(spec: JobSpec) -> bool:
+    options = spec.options
+    return (
+        spec.status is not JobStatus.QUEUED
+        or options.depends_on is not None
+        or options.rate_limit is not None
+    )
+
+
 def _parent_fields(parents: Parents, on_parent_failure: str) -> Iterable[Arg]:
     yield from ("dependency_id", parents.ids[0], "dependency_ids", json.dumps(parents.ids))
     yield from ("allow_dependency_failures", int(parents.allow_failure))
-    yield from ("enqueue_at_front", int(parents.at_front))
     if on_parent_failure != "wait":
         yield from ("aio_on_parent_failure", on_parent_failure)
 
@@ -167,12 +178,17 @@ def settle_call(
                 "repeat_delay": "" if outcome.repeat_delay is None else repr(outcome.repeat_delay),
                 "repeat_intervals": json.dumps([ceil(one) for one in outcome.repeat_intervals]),
             }
-            is_streamed = not record.is_ours or record.fields.get("aio_results") == b"stream"
+            is_streamed = (
+                not record.is_ours
+                or record.fields.get("aio_results") == b"stream"
+                or "repeats_left" in record.fields  # one for each run, as in RQ
+            )
             entry = _entry(claim, outcome, ENTRY_SUCCESSFUL, value=value) if is_streamed else []
             return Verb.FINISH, named, entry
         case Failed(is_exhausted=is_exhausted):
             kind = ENTRY_RETRIES_EXCEEDED if is_exhausted else ENTRY_FAILED
-            return Verb.FAIL, named, _entry(claim, outcome, kind, text=outcome.exc_info)
+            entry = _entry(claim, outcome, kind, text=outcome.exc_info, error=outcome.error)
+            return Verb.FAIL, named, entry
         case Stopped():
             return Verb.STOP, named, _entry(claim, outcome, ENTRY_FAILED, text=outcome.exc_info)
         case Retried():
@@ -182,7 +198,9 @@ def settle_call(
                 "retries_left": _or_blank(outcome.retries_left),
                 "number_of_retries": _or_blank(outcome.number_of_retries),
             }
-            return Verb.RETRY, named, _entry(claim, outcome, ENTRY_RETRIED, text=outcome.exc_info)
+            text, error = outcome.exc_info, outcome.error
+            entry = _entry(claim, outcome, ENTRY_RETRIED, text=text, error=error)
+            return Verb.RETRY, named, entry
         case GivenBack():
             return (
                 Verb.GIVE_BACK,
@@ -209,9 +227,12 @@ def _entry(
     *,
     value: bytes | None = None,
     text: str | None = None,
+    error: str | None = None,
 ) -> list[Arg]:
-    """Return the fields of a result entry as RQ writes them, and the number of the attempt."""
+    """Return the fields of a result entry as RQ writes them, the number of the attempt, and the class of the exception."""
     fields: list[Arg] = ["type", kind, "worker_name", claim.worker]
+    if error is not None:
+        fields += ["aio_error", error]
     if text is not None:
         fields += ["exc_string", pack_text(text)]
     if value is not None:
@@ -234,6 +255,8 @@ def abandoned_entry(now: float, text: str) -> list[Arg]:
         pack_text(text),
         "execution_ended_at",
         f"{now:.6f}",
+        "aio_error",
+        f"{AbandonedJobError.__module__}.{AbandonedJobError.__name__}",
     ]
 
 

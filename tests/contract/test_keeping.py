@@ -252,7 +252,7 @@ async def test_sweep_drops_what_is_over(backend: RedisBackend) -> None:
         ["ZADD", backend.keys.failed(QUEUE), 1, failed.id],
     )
 
-    reply = await backend.call("sweep", queue=QUEUE, limit=100)
+    reply = await backend.call("sweep", queue=QUEUE, limit=100, before="")
 
     assert reply[1] == 3
     for job in (finished, failed, canceled):

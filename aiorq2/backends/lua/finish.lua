@@ -14,17 +14,13 @@ if not delay or job.cancel then
   return end_run(job, STATUS.finished, K.finished(ARG.origin), tonumber(ARG.ttl), ARG.entry, value)
 end
 
-local key, more = K.job(ARG.id), 0
+local key = K.job(ARG.id)
 release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
 redis.call('HSET', key, 'status', delay > 0 and STATUS.scheduled or STATUS.queued, 'enqueued_at', ARG.ended_at,
-  'ended_at', ARG.ended_at, 'aio_settled', ARG.execution)
+  'ended_at', ARG.ended_at, 'aio_settled', ARG.execution, 'repeat_intervals', ARG.repeat_intervals)
 redis.call('HINCRBY', key, 'repeats_left', -1)
-redis.call('HSET', key, 'repeat_intervals', ARG.repeat_intervals)
 redis.call('HDEL', key, 'aio_deaths')
 keep_result(key, ARG.entry, value)
-if redis.call('EXISTS', K.dependents(ARG.id)) == 1 and free_dependents(ARG.id, ARG.ended_at, '!0') then
-  more = 1
-end
 if job.ttl then
   expire(ARG.id, job.ttl)
 end
@@ -34,4 +30,4 @@ if delay > 0 then
 else
   push(ARG.id, ARG.origin, false)
 end
-return {REPLY.OK, more}
+return {REPLY.OK, tell_dependents(STATUS.finished)}

@@ -3,7 +3,7 @@
 --- taken its lock, the queue is left to it.
 --- ARGV: queue limit max_deaths now_iso ttl ...entry
 --- REPLY: OK next_deadline requeued failed releasing
---- @include push lease keep notify dependents
+--- @include lease keep notify releasing rate
 
 if redis.call('TTL', K.cleaning(ARG.queue)) > 894 then
   return {REPLY.OK, '1', {}, {}, 0}
@@ -21,9 +21,7 @@ local function bury(job, key, found, to)
     redis.call('ZADD', K.failed(ARG.queue), ttl > 0 and now + ttl or -1, job)
     expire(job, ttl)
   end
-  if redis.call('EXISTS', K.dependents(job)) == 1 then
-    redis.call('HSET', K.releasing(), job, '0')
-  end
+  release_later(job, found[10] == '2' and STATUS.finished or to)
   leave(job, found[13], ARG.now_iso)
   notify(found[6], job, to)
   failed[#failed + 1] = job
@@ -50,6 +48,7 @@ local function revive(job, key, found, deaths)
   end
   if delay > 0 then
     redis.call('HSET', key, 'status', STATUS.scheduled)
+    leave(job, found[13], ARG.now_iso)
     schedule(job, ARG.queue, now + delay)
   else
     push(job, ARG.queue, true)

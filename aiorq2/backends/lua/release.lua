@@ -3,8 +3,8 @@
 --- REPLY: OK more
 --- @include dependents
 
-local parent = redis.call('HSCAN', K.releasing(), 0, 'COUNT', 1)[2]
-if parent[1] then
-  free_dependents(parent[1], ARG.now_iso, parent[2])
+local parent = redis.call('HRANDFIELD', K.releasing())
+if not parent then
+  return {REPLY.OK, 0}
 end
-return {REPLY.OK, redis.call('EXISTS', K.releasing())}
+return {REPLY.OK, free_dependents(parent, redis.call('HGET', K.releasing(), parent), ARG.now_iso)}

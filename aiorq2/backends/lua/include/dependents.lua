@@ -1,6 +1,6 @@
---- Free the jobs that wait for a job which has ended. A slice at a time: what remains is noted in `releasing`, so that whoever comes
---- by goes on with it (release.lua), also when the process that began has died.
---- @include parents push notify keep rate
+--- Free the jobs that wait for one which has ended or goes away. A slice at a time: what remains is noted in `releasing`, so that
+--- whoever comes by goes on with it (release.lua), also when the process that began has died.
+--- @include parents canceled rate
 
 local SLICE = 100
 
@@ -12,51 +12,68 @@ local function parents_of(child, ids)
   return redis.call('SMEMBERS', K.dependencies(child))
 end
 
--- `forced`: the parent counts as done whatever its status says.
-local function free(child, parent, iso, forced)
-  local key = K.job(child)
-  local found = redis.pcall('HMGET', key, 'status', 'origin', 'dependency_ids', 'allow_dependency_failures',
-    'aio_on_parent_failure', 'enqueue_at_front', 'aio_waiters', 'failure_ttl', 'rate_limit_key')
+-- The parent and the one that was unmet last settle it most often; all of them are looked at only then.
+local function verdict_on(child, parent, how, policy, ids, last_unmet)
+  local verdict, unmet = judge({last_unmet or parent, parent}, policy, parent, how)
+  if verdict == 'met' then
+    verdict, unmet = judge(parents_of(child, ids), policy, parent, how)
+    if unmet then
+      redis.call('HSET', K.job(child), 'aio_unmet', unmet)
+    end
+  end
+  return verdict
+end
+
+-- `parent` is nil where nobody has just ended; then a parent that is gone does not count as done.
+local function free(child, parent, how, iso)
+  local found = redis.pcall('HMGET', K.job(child), 'status', 'origin', 'dependency_ids', 'allow_dependency_failures',
+    'aio_on_parent_failure', 'enqueue_at_front', 'rate_limit_key', 'aio_unmet')
   if found.err or found[1] ~= STATUS.deferred then
-    return redis.call('SREM', K.dependents(parent), child)
+    return parent and redis.call('SREM', K.dependents(parent), child)
   end
   local origin, policy = found[2] or '', policy_of(found[4], found[5])
-  local parents = parents_of(child, found[3])
-  local verdict = judge(parents, 1, #parents, policy, forced and parent, policy ~= 'cancel')
-  if verdict == 'met' then
-    redis.call('ZREM', K.deferred(origin), child)
+  local verdict = verdict_on(child, parent, how, policy, found[3], found[8])
+  if verdict == 'pending' or verdict == 'never' and policy ~= 'cancel' then
+    return
+  end
+  redis.call('ZREM', K.deferred(origin), child)
+  if parent then
     redis.call('SREM', K.dependents(parent), child)
-    if found[9] and found[9] ~= '' then
-      return line_up(child, found[9], nil, iso)
-    end
-    redis.call('HSET', key, 'status', STATUS.queued, 'enqueued_at', iso)
-    push(child, origin, found[6] == '1')
-  elseif verdict == 'never' and policy == 'cancel' then
-    redis.call('ZREM', K.deferred(origin), child)
-    redis.call('SREM', K.dependents(parent), child)
-    redis.call('HSET', key, 'status', VERB.cancel.to, 'ended_at', iso)
-    redis.call('HDEL', key, 'aio_waiters')
-    redis.call('ZADD', K.canceled(origin), now, child)
-    expire(child, math.max(seconds(found[8]) or 31536000, 1))
-    notify(found[7], child, VERB.cancel.to)
-    if redis.call('EXISTS', K.dependents(child)) == 1 then
-      redis.call('HSET', K.releasing(), child, '0')
-    end
+  end
+  if verdict == 'never' then
+    end_as_canceled(child, origin, iso)
+  else
+    enqueue(child, origin, found[6] == '1', found[7], iso)
   end
 end
 
--- Returns whether some remain. `note` is where an earlier slice ended, '!' before it when the parent counts as done.
-local function free_dependents(parent, iso, note)
-  local forced, cursor = string.match(note, '^(!?)(%d+)$')
-  local found = redis.call('SSCAN', K.dependents(parent), cursor or '0', 'COUNT', SLICE)
+-- `note`: the status in which the parent ended (`deleted`: it had not), and the cursor at which an earlier slice stopped.
+-- Returns 1 if there is more to do, here or elsewhere, else 0.
+local function free_dependents(parent, note, iso)
+  local how, cursor = string.match(note, '^(%a+) (%d+)$')
+  local found = redis.pcall('SSCAN', K.dependents(parent), cursor or '0', 'COUNT', SLICE)
+  found = found.err and {'0', {}} or found
   for _, child in ipairs(found[2]) do
-    free(child, parent, iso, forced == '!')
+    free(child, parent, how, iso)
   end
-  if found[1] == '0' then
-    redis.call('HDEL', K.releasing(), parent)
-    return redis.call('EXISTS', K.releasing()) == 1
+  if found[1] ~= '0' then
+    redis.call('HSET', K.releasing(), parent, how .. ' ' .. found[1])
+    redis.call('PERSIST', K.dependents(parent))
+    return 1
   end
-  redis.call('HSET', K.releasing(), parent, forced .. found[1])
-  redis.call('EXPIRE', K.dependents(parent), 86400)
-  return true
+  redis.call('HDEL', K.releasing(), parent)
+  -- Those that go on waiting are remembered as long as the parent.
+  local left = redis.call('PTTL', K.job(parent))
+  if left == -2 then
+    redis.call('DEL', K.dependents(parent))
+  elseif left >= 0 then
+    redis.call('PEXPIRE', K.dependents(parent), left)
+  end
+  return redis.call('EXISTS', K.releasing())
+end
+
+-- The parent was erased: should it have ended before, those that wait are judged by that.
+local function orphan(parent, status, iso)
+  local noted = string.match(redis.call('HGET', K.releasing(), parent) or '', '^%a+')
+  return free_dependents(parent, (noted or STATUS.terminal[status or ''] and status or 'deleted') .. ' 0', iso)
 end

@@ -10,11 +10,17 @@ local function keep_result(key, entry, value)
   end
 end
 
--- Returns whether dependents remain to be freed.
+-- Returns 1 if some of those that wait for the job are still to be freed.
+local function tell_dependents(how)
+  if redis.call('EXISTS', K.dependents(ARG.id)) == 0 then
+    return 0
+  end
+  return free_dependents(ARG.id, how .. ' 0', ARG.ended_at)
+end
+
 local function end_run(job, to, registry, ttl, entry, value)
-  local key, more = K.job(ARG.id), 0
+  local key = K.job(ARG.id)
   release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
-  local has_dependents = redis.call('EXISTS', K.dependents(ARG.id)) == 1
   if ttl == 0 then
     erase(ARG.id, job.token, job.call)
   else
@@ -26,10 +32,7 @@ local function end_run(job, to, registry, ttl, entry, value)
     redis.call('ZADD', registry, ttl > 0 and now + ttl or (to == STATUS.finished and '+inf' or -1), ARG.id)
     expire(ARG.id, ttl)
   end
-  if has_dependents and free_dependents(ARG.id, ARG.ended_at, to == STATUS.finished and '!0' or '0') then
-    more = 1
-  end
   leave(ARG.id, job.rate, ARG.ended_at)
   notify(job.waiters, ARG.id, to, value)
-  return {REPLY.OK, more}
+  return {REPLY.OK, tell_dependents(job.cancel == '2' and STATUS.finished or to)}
 end

@@ -3,7 +3,7 @@
 
 local REGISTRY = {
   finished = K.finished, failed = K.failed, stopped = K.failed, deferred = K.deferred, scheduled = K.scheduled,
-  canceled = K.canceled,
+  canceled = K.canceled, ready_to_enqueue = K.ready,
 }
 
 local function forget(job, origin, status, rate, iso)

@@ -1,6 +1,7 @@
 --- How long a job that has ended is kept: `ttl` seconds, for ever (-1), or not at all (0).
 
 local LONGEST = 1e10 -- some 317 years; beyond, EXPIRE refuses
+local YEAR = 31536000 -- RQ's default for what failed
 
 -- Returns the whole seconds that a field says, or nil: anything may stand in a field, and EXPIRE must not fail half-way.
 local function seconds(field)

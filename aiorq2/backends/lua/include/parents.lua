@@ -1,27 +1,28 @@
---- What the parents of a job say: `met`, `pending`, or `never` (one has failed or was cancelled, and the job minds).
+--- What the parents of a job say: `met`, `pending`, or `never` (one ended badly, and the job minds).
 
-local FORGIVEN = {
-  wait = {}, cancel = {}, failure = {failed = true}, run = {failed = true, stopped = true, canceled = true},
-}
+local BAD = {[STATUS.failed] = true, [STATUS.stopped] = true, [STATUS.canceled] = true, deleted = true}
+local FORGIVEN = {wait = {}, cancel = {}, failure = {[STATUS.failed] = true}, run = BAD}
 
 local function policy_of(allow_failure, on_parent_failure)
   return FORGIVEN[on_parent_failure] and on_parent_failure or (allow_failure == '1' and 'failure' or 'wait')
 end
 
--- A parent that is gone counts as done, as in RQ; so does `excluded`. Who does not care why may stop at the first unmet (`quick`).
-local function judge(parents, first, last, policy, excluded, quick)
-  local pending = false
-  for i = first, last do
-    local status = redis.pcall('HGET', K.job(parents[i]), 'status')
-    if type(status) == 'string' and parents[i] ~= excluded and status ~= STATUS.finished
-      and not FORGIVEN[policy][status] then
-      if quick then
-        return 'pending'
-      elseif status == STATUS.failed or status == STATUS.stopped or status == STATUS.canceled then
-        return 'never'
+-- A parent that is gone counts as done, as in RQ. `known` is one whose status is `how`, whatever is stored; without it, `how` is that
+-- of those that are gone. One that is unmet is returned as well. They are asked from the last to the first, since the first are done
+-- first; all of them only if `thorough`.
+local function judge(parents, policy, known, how, thorough)
+  local unmet
+  for i = #parents, 1, -1 do
+    local parent = parents[i]
+    local status = parent == known and how or redis.pcall('HGET', K.job(parent), 'status') or not known and how
+    if type(status) == 'string' and status ~= STATUS.finished and not FORGIVEN[policy][status] then
+      unmet = parent
+      if BAD[status] then
+        return 'never', unmet
+      elseif not thorough then
+        break
       end
-      pending = true
     end
   end
-  return pending and 'pending' or 'met'
+  return unmet and 'pending' or 'met', unmet
 end

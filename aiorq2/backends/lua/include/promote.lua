@@ -1,6 +1,6 @@
 --- Move jobs that are due into their queue, at most `limit`. Where an rq scheduler is in charge of a queue, it is left to it:
 --- rq moves jobs in two steps that nobody else may come between.
---- @include push rate
+--- @include rate
 
 local function promote(queue, limit)
   local due = redis.pcall('ZRANGEBYSCORE', K.scheduled(queue), '-inf', string.format('%.6f', now), 'LIMIT', 0, limit)
@@ -12,13 +12,8 @@ local function promote(queue, limit)
       'rate_limit_key')
     redis.call('ZREM', K.scheduled(queue), id)
     if not found.err and found[1] and VERB.promote.from[found[1]] then
-      if found[5] and found[5] ~= '' then
-        line_up(id, found[5], nil, ARG.now_iso)
-      else
-      local retried = found[4] and found[4] ~= ''
-      redis.call('HSET', K.job(id), 'status', STATUS.queued, 'enqueued_at', ARG.now_iso)
-      push(id, queue, found[2] == '1' or (retried and found[3] == '1'))
-      end
+      local is_retried = found[4] and found[4] ~= ''
+      enqueue(id, queue, found[2] == '1' or (is_retried and found[3] == '1'), found[5], ARG.now_iso)
     end
   end
   return #due
