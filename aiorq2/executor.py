@@ -251,6 +251,8 @@ class Executor:
         except PayloadTooLarge as error:
             return self._failed(run, ResultTooLarge(str(error)), may_retry=False)
         except SerializationError as error:
+            if inspect.iscoroutine(value):
+                value.close()  # nobody will await it
             return self._failed(run, ResultNotSerializable(str(error)), may_retry=False)
         return Finished(time.time(), raw, delay, intervals)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 MAX_TEXT = 64 * 1024
 """Characters of a traceback that are kept: the beginning and the end."""
 MAX_FRAMES = 60
+"""Frames of a traceback that are kept: the innermost."""
 
 _OURS = {"aiorq2.executor", "aiorq2.run", "aiorq2.offload"}
 
@@ -32,7 +33,7 @@ def _text(error: BaseException) -> str:
     while trace is not None and trace.tb_frame.f_globals.get("__name__") in _OURS:
         trace = trace.tb_next
     try:
-        text = "".join(traceback.format_exception(type(error), error, trace, limit=MAX_FRAMES))
+        text = "".join(traceback.format_exception(type(error), error, trace, limit=-MAX_FRAMES))
     except BaseException:  # noqa: BLE001  a __str__ or __repr__ of the user's
         text = f"{type(error).__name__}: <unprintable>"
     text = text.encode("utf-8", "backslashreplace").decode()

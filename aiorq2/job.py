@@ -13,7 +13,7 @@ from aiorq2.backends import inspect, wire
 from aiorq2.backends.base import Ended, JobRecord, Observed
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import describe_call
-from aiorq2.errors import JobCancelled, JobFailed, NoSuchJobError
+from aiorq2.errors import DeserializationError, JobCancelled, JobFailed, NoSuchJobError
 from aiorq2.options import JobSpec
 from aiorq2.payloads import Call, decode_call, decode_value, encode_value
 from aiorq2.results import Result, ResultType, result_of_entry, result_of_record, value_of_record
@@ -62,8 +62,8 @@ class Job:
         self.spec: JobSpec | None = None
         """What ``Queue.create_job`` made, until it is enqueued."""
         self._latest: Result | None = None
-        self.result: Any = None
-        """The return value, if the job had finished when it was last looked at; else None."""
+        self._value: Any = None
+        self._unreadable: DeserializationError | None = None
         self.exc_info: str | None = None
         """The traceback of the last failure as text, if the job had failed when it was last looked at; else None."""
 
@@ -147,6 +147,17 @@ class Job:
     def data(self) -> bytes:
         """The payload as it lies in Redis."""
         return self._record.fields.get("data", b"")
+
+    @property
+    def result(self) -> Any:
+        """The return value, if the job had finished when it was last looked at; else None.
+
+        Raises:
+            DeserializationError: it was written with another serializer. Only here: the rest of the job can be read.
+        """
+        if self._unreadable is not None:
+            raise self._unreadable
+        return self._value
 
     @property
     def description(self) -> str:
@@ -494,9 +505,13 @@ class Job:
         self._record = observed.record
         self._meta = None
         self._latest = None
-        if observed.entry is not None:
-            self._latest = result_of_entry(self.id, *observed.entry, self._serializer)
-        self.result = self._value_seen()
+        self._value, self._unreadable = None, None
+        try:
+            if observed.entry is not None:
+                self._latest = result_of_entry(self.id, *observed.entry, self._serializer)
+            self._value = self._value_seen()
+        except DeserializationError as error:
+            self._unreadable = error
         self.exc_info = self._exc_info_seen()
 
     def _value_seen(self) -> Any:
@@ -521,7 +536,7 @@ class Job:
         if not ended.status.is_terminal:
             return False
         self._record = ended
-        self.result = (
+        self._value = (
             decode_value(self._serializer, news.value, what="result", context=self.id)
             if news.value
             else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ DEFAULT_RESULT_TTL = 500
 """Seconds; RQ's."""
 DEFAULT_FAILURE_TTL = 31_536_000
 """A year, in seconds; RQ's."""
+MAX_RETRIES = 1_000_000
 MAX_ID = 255
 MAX_NAME = 255
 
@@ -101,13 +103,13 @@ class Retry(Exception):
         jitter: float = 0.0,
         on: type[BaseException] | str | Iterable[type[BaseException] | str] = (),
     ) -> None:
+        if isinstance(max, bool) or not isinstance(max, int) or not 1 <= max <= MAX_RETRIES:
+            raise InvalidOption(f"Retry(max=…): a whole number from 1 to {MAX_RETRIES} is needed")
+        if not isinstance(backoff, int | float) or not 1 <= backoff < 1e6:
+            raise InvalidOption("Retry(backoff=…): a factor of at least 1 is needed")
+        if not isinstance(jitter, int | float) or not 0 <= jitter <= 1:
+            raise InvalidOption("Retry(jitter=…): a share between 0 and 1 is needed")
         super().__init__(f"Retry(max={max!r}, interval={interval!r})")
-        if isinstance(max, bool) or not isinstance(max, int) or max < 1:
-            raise InvalidOption(f"Retry(max={max!r}): a whole number of at least 1 is needed")
-        if not 1 <= backoff < 1e6:
-            raise InvalidOption(f"Retry(backoff={backoff!r}): a factor of at least 1 is needed")
-        if not 0 <= jitter <= 1:
-            raise InvalidOption(f"Retry(jitter={jitter!r}): a share between 0 and 1 is needed")
         self.max = max
         self.intervals = durations(interval, name="Retry(interval)")
         if backoff != 1 and len(self.intervals) > 1:
@@ -118,9 +120,8 @@ class Retry(Exception):
             None if max_interval is None else seconds(max_interval, name="Retry(max_interval)")
         )
         self.jitter = jitter
-        self.on = tuple(
-            _exception_name(one) for one in ((on,) if isinstance(on, str | type) else on)
-        )
+        several = on if isinstance(on, Iterable) and not isinstance(on, str) else (on,)
+        self.on = tuple(_exception_name(one) for one in several)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (
@@ -156,8 +157,10 @@ def _retry_again(
 
 
 def _exception_name(given: object) -> str:
-    if isinstance(given, str) and given:
+    if isinstance(given, str) and "." in given:
         return given
+    if isinstance(given, str):
+        given = getattr(builtins, given, given)
     if isinstance(given, type) and issubclass(given, BaseException):
         return f"{given.__module__}.{given.__qualname__}"
     raise InvalidOption(

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from aiorq2.backends.base import Claim, Claimed, ClaimRequest, Extended, Seat, Tally
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.callables import is_coroutine_callable
 from aiorq2.errors import AiorqError, BackendUnavailable
 from aiorq2.executor import Executor
 from aiorq2.failure import failure_of
@@ -34,6 +35,8 @@ POLL_S = 1.0
 """How soon a job that plain rq has pushed is seen, by the one idle worker that watches the queue."""
 SLEEP_S = 3.0
 """How long the other idle workers sleep."""
+BELL_S = 10.0
+"""How long one blocking read lasts; looking by the clock goes on meanwhile."""
 HANDLER_LIMIT_S = 60.0
 """How long an exception handler may take."""
 
@@ -82,12 +85,14 @@ class Pump:
         self._is_hungry = True
         self._is_woken = False
         self._bell: asyncio.Task[bool] | None = None
-        self._next_look_s = POLL_S
+        self._look_at = self._loop.time() + POLL_S
         self._paused_until = 0.0
         self._jobs_left = appetite.max_jobs
         self._order = list(appetite.queues)
         self._idle_since = self._loop.time()
         self._strays: dict[str, str] = {}
+        self._suspects: dict[str, str] = {}
+        self._handling = 0
         self._successes = self._failures = 0
         self._working_time_s = 0.0
 
@@ -105,8 +110,13 @@ class Pump:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs and nothing is to be settled."""
-        return not self._leases and not self._ended
+        """Whether nothing runs (but what was written off) and nothing is to be settled or handled."""
+        return not self._leases and not self._ended and not self._handling
+
+    @property
+    def slots_lost(self) -> int:
+        """How many slots are taken by jobs that were told to end and go on."""
+        return sum(run.is_settled for run in self._runs.values()) - self._handling
 
     @property
     def tally(self) -> Tally:
@@ -154,9 +164,12 @@ class Pump:
                 self._runs[execution_id].interrupt(Reason.LEASE_LOST)
         for execution_id in extended.stopping:
             self.stop_execution(execution_id)
-        strays = {
+        unknown = {
             one: job_id for one, job_id in extended.standing.items() if one not in self._leases
         }
+        # Unknown twice in a row: a heartbeat's news may be older than what has just begun or ended here.
+        strays = {one: job_id for one, job_id in unknown.items() if one in self._suspects}
+        self._suspects = unknown
         if strays:
             self._strays = strays
             self._stir.set()
@@ -185,16 +198,18 @@ class Pump:
                 await self._sleep(wanted)
 
     async def close(self) -> int:
-        """End what is left, and return how many threads cannot be ended."""
+        """End what is left, and return how many runs cannot be ended: their threads and coroutines outlive the worker."""
         await self._silence_bell()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=0.2)
-        stuck = [run for run in self._runs.values() if run.is_in_thread]
+        stuck = {id: run for id, run in self._runs.items() if run.is_in_thread}
         for task in self._tasks.values():
-            task.cancel()
-        for run in stuck:
-            log.error("job %s: its thread does not end", run.claim.job_id)
-        return len(stuck)
+            task.cancel()  # ends the wait for a thread, but not the thread
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=0.2)
+        for run in (stuck | self._runs).values():
+            log.error("job %s: it does not end", run.claim.job_id)
+        return len(stuck | self._runs)
 
     async def _is_done(self) -> bool:
         if not self.is_idle:
@@ -203,7 +218,10 @@ class Pump:
             return True
         if self.appetite.burst and not self._is_hungry:
             self._is_hungry = await self._backend.released()  # those that waited may be next
-            return not self._is_hungry
+        if self.appetite.burst and (
+            not self._is_hungry or self.slots_lost >= self.appetite.concurrency
+        ):
+            return True
         longest = self.appetite.max_idle_s
         return (
             longest is not None
@@ -244,15 +262,15 @@ class Pump:
 
     def _digest(self, claimed: Claimed) -> None:
         self._is_hungry = claimed.has_more
-        self._next_look_s = SLEEP_S * random.uniform(0.7, 1.0)
+        next_look_s = SLEEP_S * random.uniform(0.7, 1.0)
         if claimed.is_watching:
-            self._next_look_s = min(
-                POLL_S,
-                max(claimed.next_due_in or 0, 0.001) if claimed.next_due_in is not None else POLL_S,
-            )
+            due = POLL_S if claimed.next_due_in is None else max(claimed.next_due_in, 0.001)
+            next_look_s = min(POLL_S, due)
         if claimed.is_suspended:
             self._is_hungry = False
+            next_look_s = POLL_S
             self._paused_until = self._loop.time() + POLL_S
+        self._look_at = self._loop.time() + next_look_s
         if self._jobs_left is not None:
             self._jobs_left -= len(claimed.claims)
         if self.is_stopping:
@@ -270,38 +288,40 @@ class Pump:
     async def _sleep(self, wanted: int) -> None:
         """Wait until something has ended, arrived or become due."""
         if wanted and self._bell is None and not self.appetite.burst:
-            self._bell = self._loop.create_task(
-                self._listen(self._next_look_s), context=contextvars.Context()
-            )
+            self._bell = self._loop.create_task(self._listen(), context=contextvars.Context())
             self._bell.add_done_callback(lambda _: self._stir.set())
         self._stir.clear()
         if self._bell is not None and self._bell.done():
             self._stir.set()
-        pause = self._longest_pause()
         try:
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout_at(self._waking_time(wanted)):
                 await self._stir.wait()
         except TimeoutError:
-            self._is_hungry = self._is_hungry or (pause is not None and not self._bell)
+            self._is_hungry = self._is_hungry or self._loop.time() >= self._look_at
         if self._bell is not None and self._bell.done():
+            if self._bell.result():
+                self._is_hungry = self._is_woken = True
             self._bell = None
-            self._is_hungry = self._is_woken = True
 
-    def _longest_pause(self) -> float | None:
-        now = self._loop.time()
+    def _waking_time(self, wanted: int) -> float | None:
+        """Return when to go on though nothing has stirred, by the loop's clock; None for never."""
         moments = []
-        if self._paused_until > now:
-            moments.append(self._paused_until - now)
+        is_looking = wanted > 0 or self._paused_until > self._loop.time()
+        if is_looking and not self.appetite.burst:
+            moments.append(
+                self._look_at
+            )  # by our own clock: Redis ends a blocking read up to 0.1 s late
         if self.appetite.max_idle_s is not None and self.is_idle:
-            moments.append(max(self._idle_since + self.appetite.max_idle_s - now, 0.001))
+            moments.append(self._idle_since + self.appetite.max_idle_s)
         return min(moments, default=None)
 
-    async def _listen(self, timeout: float) -> bool:
+    async def _listen(self) -> bool:
+        """Return whether there may be something to claim."""
         try:
-            return await self._backend.wait(self._seat, self.appetite.queues, timeout)
+            return await self._backend.wait(self._seat, self.appetite.queues, BELL_S)
         except AiorqError:
             await asyncio.sleep(0.2)
-            return False
+            return True  # a marker may have been taken and lost on its way
 
     async def _silence_bell(self) -> None:
         """End the blocking read: by ringing, so that it takes no marker with it; by force if Redis does not answer."""
@@ -355,7 +375,7 @@ class Pump:
             outcome = await self._executor.run(run)
             self._emit(run, outcome)
             if run.error is not None and self._handlers:
-                await self._call_handlers(run, run.error)
+                await self._handle(run, run.error)
         except BaseException as error:
             log.exception("job %s: the worker failed to run it", run.claim.job_id)
             failure = failure_of(error)
@@ -409,18 +429,28 @@ class Pump:
                 log.error("job %s: failed with %s after %.3f s", run.claim.job_id, error, took)
         self._stir.set()
 
-    async def _call_handlers(self, run: Run, error: BaseException) -> None:
-        job = current_job.get()
-        for handler in self._handlers:
-            try:
-                async with asyncio.timeout(HANDLER_LIMIT_S):
-                    arguments = (job, type(error), error, error.__traceback__)
-                    if inspect.iscoroutinefunction(handler):
-                        answer = await handler(*arguments)
-                    else:
-                        answer = await asyncio.to_thread(handler, *arguments)
-            except Exception:
-                log.exception("job %s: an exception handler raised", run.claim.job_id)
-                continue
-            if answer is not None and not answer:
-                break
+    async def _handle(self, run: Run, error: BaseException) -> None:
+        self._handling += 1
+        try:
+            for handler in self._handlers:
+                if not await self._is_passed_on(handler, run.claim.job_id, error):
+                    break
+        finally:
+            self._handling -= 1
+
+    async def _is_passed_on(
+        self, handler: ExceptionHandler, job_id: str, error: BaseException
+    ) -> bool:
+        """Call an exception handler, and return whether the next one is to be called."""
+        arguments = (current_job.get(), type(error), error, error.__traceback__)
+        try:
+            async with asyncio.timeout(HANDLER_LIMIT_S):
+                if is_coroutine_callable(handler):
+                    answer = await handler(*arguments)
+                else:
+                    answer = await asyncio.to_thread(handler, *arguments)
+                    answer = await answer if inspect.isawaitable(answer) else answer
+        except Exception:
+            log.exception("job %s: an exception handler raised", job_id)
+            return True
+        return answer is None or bool(answer)

@@ -60,6 +60,8 @@ class Run:
 
     def interrupt(self, reason: Reason) -> None:
         """Tell the job to end. The first reason stands, but for a lost lease, which beats the others."""
+        if self.is_settled:
+            return  # what goes on is not the job: its exception handlers
         first = self.reason is None
         if first or reason is Reason.LEASE_LOST:
             self.reason = reason

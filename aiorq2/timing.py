@@ -64,7 +64,7 @@ def durations(given: Duration | Iterable[Duration], *, name: str) -> list[int | 
     Raises:
         TimeoutFormatError: there is none, or one cannot be read.
     """
-    several = [given] if isinstance(given, int | float | str | timedelta) else list(given)
+    several = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     if not several:
         raise TimeoutFormatError(f"{name}: at least one interval is needed")
     return [seconds(one, name=name) for one in several]

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from aiorq2.backends.base import Claim, Extended, Seat, Tally
 from aiorq2.backends.redis import RedisBackend
@@ -18,6 +19,8 @@ from aiorq2.errors import AiorqError
 
 log = logging.getLogger("aiorq2.worker")
 
+MARGIN = 0.05
+"""The part of a lease before its end at which a worker without Redis gives its jobs up."""
 LOOP_LIMIT_S = 120.0
 """An event loop that has not answered for so long loses its leases on purpose: it is not coming back."""
 
@@ -53,6 +56,7 @@ class Heartbeat(threading.Thread):
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._ending = threading.Event()
+        self._beating: asyncio.Task[None] | None = None
         self._extended_at = time.monotonic()
         self._answered_at = time.monotonic()
         self._asked_at: float | None = None
@@ -61,39 +65,51 @@ class Heartbeat(threading.Thread):
         """Since when every heartbeat has arrived (monotonic seconds); None: since the start."""
 
     def end(self) -> None:
-        """Stop after the heartbeat that is under way."""
+        """Stop, without waiting for an answer that may never come."""
         self._ending.set()
+        if self._beating is not None:
+            with suppress(RuntimeError):  # its loop has just been closed
+                self._beating.get_loop().call_soon_threadsafe(self._beating.cancel)
 
     def run(self) -> None:
         """Beat every quarter of a lease until told to end."""
-        asyncio.run(self._beat_until_ended())
+        with suppress(asyncio.CancelledError):
+            asyncio.run(self._beat_until_ended())
 
     async def _beat_until_ended(self) -> None:
+        self._beating = asyncio.current_task()
         interval = self._seat.lease / 4
         try:
             while not self._ending.is_set():
                 self._watch_loop()
                 if await self._beat():
-                    await self._sleep(interval)
+                    await asyncio.sleep(interval)
                 else:
-                    await self._sleep(min(0.5, interval))
+                    left_s = self._left_s
+                    await asyncio.sleep(min(0.5, interval, left_s if left_s > 0 else math.inf))
+                    if self._left_s <= 0:
+                        self._tell(self._on_cut_off)
         finally:
             await self._backend.close()
+
+    @property
+    def _left_s(self) -> float:
+        """How long the leases can be trusted if no heartbeat arrives; runs that are cut then have ended when others begin."""
+        return self._extended_at + self._seat.lease * (1 - MARGIN) - time.monotonic()
 
     async def _beat(self) -> bool:
         """Extend once; returns whether it arrived."""
         if self._is_stuck and time.monotonic() - self._answered_at > LOOP_LIMIT_S:
             return False  # let the leases go
-        sent_at = time.monotonic()
-        left = self._extended_at + self._seat.lease - sent_at
+        sent_at, left_s = time.monotonic(), self._left_s
         try:
-            async with asyncio.timeout(min(self._seat.lease / 2, left if left > 0 else math.inf)):
+            async with asyncio.timeout(
+                min(self._seat.lease / 2, left_s if left_s > 0 else math.inf)
+            ):
                 extended = await self._backend.extend(self._seat, self._claims(), self._tally())
         except (AiorqError, TimeoutError) as error:
             log.debug("heartbeat of %s: %s", self._seat.worker, str(error) or "no answer")
             self.unbroken_since = time.monotonic()
-            if time.monotonic() - self._extended_at >= self._seat.lease:
-                self._tell(self._on_cut_off)
             return False
         if time.monotonic() - self._extended_at > self._seat.lease:
             self.unbroken_since = (
@@ -106,12 +122,6 @@ class Heartbeat(threading.Thread):
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(callback, *args)
-
-    async def _sleep(self, seconds: float) -> None:
-        # In slices: the main thread waits for this one at the end, and a slice bounds that wait.
-        deadline = time.monotonic() + seconds
-        while not self._ending.is_set() and (left := deadline - time.monotonic()) > 0:  # noqa: ASYNC110  a thread sets it
-            await asyncio.sleep(min(left, 0.1))
 
     # -- the watchdog ----------------------------------------------------------------------------------------------------
 
@@ -135,16 +145,14 @@ class Heartbeat(threading.Thread):
 
     def _report(self, blocked_s: float) -> None:
         frame = sys._current_frames().get(self._loop_thread)
-        stack = (
-            "".join(traceback.format_stack(frame, limit=25)) if frame is not None else "(no stack)"
-        )
+        stack = [] if frame is None else traceback.format_stack(frame, limit=25)
         running = ", ".join(claim.job_id for claim in self._claims()[:20])
         log.warning(
-            "the event loop of %s has not answered for %.1f s; running: %s; it is in:\n%s",
+            "the event loop of %s has not answered for %.1f s; running: %s; it is in (innermost first):\n%s",
             self._seat.worker,
             blocked_s,
             running or "nothing",
-            stack,
+            "".join(reversed(stack)),  # of a long line, the end is cut off
         )
 
 
@@ -189,8 +197,8 @@ class Reaper:
 
     async def _pass(self) -> float:
         next_in = self._longest_s
-        for queue in self._queues:
-            reaped = await self._backend.reap(queue, max_deaths=self._max_deaths)
+        passes = [self._backend.reap(queue, max_deaths=self._max_deaths) for queue in self._queues]
+        for queue, reaped in zip(self._queues, await asyncio.gather(*passes), strict=True):
             if reaped.releases:
                 await self._backend.release()
             for job_id in reaped.requeued:

@@ -37,6 +37,8 @@ from aiorq2.upkeep import Heartbeat, Reaper, Sweeper
 
 log = logging.getLogger("aiorq2.worker")
 
+CLOSING_S = 1.0
+"""How much of the last two seconds of a stop is kept for what comes after the jobs."""
 PROMOTE = 100
 """How many scheduled jobs of a queue one claim moves at the most, once they are due."""
 
@@ -113,7 +115,7 @@ class Worker:
         self.grace = seconds(grace, name="grace")
         self.serializer = resolve_serializer(serializer)
         self.stuck_threads = 0
-        """How many threads had not ended when ``work`` did; a process that has any must be left with ``os._exit``."""
+        """How many threads and coroutines had not ended when ``work`` did; a process with any must be left with ``os._exit``."""
         self._seat = Seat(
             self.name,
             token_hex(8),
@@ -140,6 +142,11 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"<Worker {self.name}: {', '.join(self.queues)}>"
+
+    @property
+    def slots_lost(self) -> int:
+        """How many slots are taken by jobs that were told to end and go on; with all of them lost, nothing more is run."""
+        return 0 if self._pump is None else self._pump.slots_lost
 
     # -- looking at workers ----------------------------------------------------------------------------------------------
 
@@ -197,7 +204,7 @@ class Worker:
             log.info("worker %s: stopping; %d jobs are running", self.name, pump.running)
             pump.stop()
             loop.call_later(self.grace, pump.interrupt_all, Reason.SHUTDOWN)
-            loop.call_later(self.grace + CANCEL_GRACE_S - 0.3, self._task.cancel)
+            loop.call_later(self.grace + CANCEL_GRACE_S - CLOSING_S, self._task.cancel)
             if pump.is_idle:
                 loop.call_later(0.3, self._leave_if_idle, pump)
         elif not self._is_forced:
@@ -308,7 +315,7 @@ class Worker:
             await asyncio.to_thread(self._heartbeat.join, 1.0)
         self.stuck_threads = await pump.close()
         with suppress(AiorqError, TimeoutError):
-            async with asyncio.timeout(0.5 if pump.is_stopping else 2.0):
+            async with asyncio.timeout(0.3 if pump.is_stopping else 2.0):
                 await self._backend.unregister(self._seat, self.queues)
                 await self._backend.unsubscribe(self._backend.keys.commands(self.name))
         if self._backend is not self.backend:

@@ -1,4 +1,4 @@
-"""A virtual environment for each peer, in ``.bench/`` at the root of the repository: what one of them needs is never in another's way."""
+"""A virtual environment for each peer, in ``.bench/`` at the root of the repository."""
 
 from __future__ import annotations
 

@@ -78,9 +78,9 @@ class Coalescer:
 
     async def close(self) -> None:
         """Cancel what is in flight and waiting."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        while self._task is not None:
+            self._task.cancel()  # again, if need be: inside fakeredis a cancellation can get lost on Python 3.11
+            await asyncio.wait({self._task}, timeout=0.1)
 
 
 def _resolve(batch: Sequence[tuple[Command, asyncio.Future[Any]]], replies: Sequence[Any]) -> None:

@@ -61,11 +61,11 @@ class Listener:
 
     async def close(self) -> None:
         """Close the connection and end the tasks."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        self._tasks = []
+        tasks, self._tasks = self._tasks, []
+        while left := [task for task in tasks if not task.done()]:
+            for task in left:
+                task.cancel()  # again, if need be: inside redis-py and fakeredis a cancellation can get lost on Python 3.11
+            await asyncio.wait(left, timeout=0.1)
         if self._connection is not None:
             await self._connection.disconnect()
 

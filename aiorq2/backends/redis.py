@@ -11,7 +11,9 @@ import contextvars
 import logging
 import time
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -63,23 +65,34 @@ class Home:
     def __init__(self, backend: RedisBackend) -> None:
         self._connect = backend.connection
         self._timeout = backend.timeout
-        self._lines: dict[str, Line] = {}
         self.client: AsyncRedis | None = None
         self._backend = backend
         self._has_more = False
         self._releasing: asyncio.Task[None] | None = None
-        self.calls = Coalescer(lambda commands: backend.exchange.send(self.line("calls"), commands))
+        self._lines: list[Line] = []
+        self._idle: defaultdict[str, list[Line]] = defaultdict(list)
+        calls, reads = self._line(), self._line()
+        self.calls = Coalescer(lambda commands: backend.exchange.send(calls, commands))
         self.reads = Coalescer(
-            lambda commands: backend.exchange.send(self.line("reads"), commands), most=MAX_READS
+            lambda commands: backend.exchange.send(reads, commands), most=MAX_READS
         )
         self.listener = Listener(self._connect, self._timeout)
         self.waiting = Waiting(self.listener, backend.observe, backend.keys.inbox(uuid4().hex))
 
-    def line(self, purpose: str) -> Line:
-        """Return the line for a purpose, made when it is first asked for."""
-        if purpose not in self._lines:
-            self._lines[purpose] = Line(self._connect, self._timeout)
-        return self._lines[purpose]
+    @contextmanager
+    def lend(self, purpose: str) -> Iterator[Line]:
+        """Lend a line that nobody else uses meanwhile; there are as many as were needed at the same time, not one per worker."""
+        idle = self._idle[purpose]
+        line = idle.pop() if idle else self._line()
+        try:
+            yield line
+        finally:
+            idle.append(line)
+
+    def _line(self) -> Line:
+        line = Line(self._connect, self._timeout)
+        self._lines.append(line)
+        return line
 
     def release_soon(self) -> None:
         """Have the dependents freed that are left; nobody waits for it."""
@@ -116,7 +129,7 @@ class Home:
         await self.calls.close()
         await self.reads.close()
         await self.listener.close()
-        for line in self._lines.values():
+        for line in self._lines:
             await line.close()
 
 
@@ -247,7 +260,16 @@ class RedisBackend:
 
         Redis: 1 pipeline, one script per outcome and one ``claim.lua``.
         """
-        line = self.home.line(f"settle:{seat.worker}")
+        with self.home.lend("settle") as line:
+            return await self._settle(line, seat, ended, request)
+
+    async def _settle(
+        self,
+        line: Line,
+        seat: Seat,
+        ended: Sequence[tuple[Claim, Outcome]],
+        request: ClaimRequest | None,
+    ) -> Claimed:
         commands = [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
         if request is None:
             replies = await self.exchange.send(line, commands)
@@ -304,10 +326,11 @@ class RedisBackend:
             )
             for batch in _batches(claims)
         ]
-        replies = await self.exchange.send(
-            self.home.line(f"extend:{seat.worker}"), commands, retry_for=0
-        )
+        with self.home.lend("extend") as line:
+            replies = await self.exchange.send(line, commands, retry_for=0)
         for reply in replies:
+            if isinstance(reply, BaseException):
+                raise reply
             raise_for(Verb.EXTEND, seat.worker, reply)
         standing = {
             execution_id: job_id for job_id, execution_id in map(wire.run_of, replies[-1][4])
@@ -337,7 +360,8 @@ class RedisBackend:
             },
             wire.abandoned_entry(now, text),
         )
-        reply = (await self.exchange.send(self.home.line("reap"), [command], retry_for=0))[0]
+        with self.home.lend("reap") as line:
+            reply = (await self.exchange.send(line, [command], retry_for=0))[0]
         if isinstance(reply, BaseException):
             raise reply
         next_in = float(reply[1]) if reply[1] else None
@@ -477,11 +501,8 @@ class RedisBackend:
         wakes = [self.keys.wake(queue) for queue in queues]
         command = ["BZPOPMIN", *wakes, self.keys.doorbell(seat.worker), f"{max(timeout, 0.01):.3f}"]
         try:
-            reply = (
-                await self.home.line(f"wait:{seat.worker}").run(
-                    [command], patience=timeout + READ_MARGIN_S
-                )
-            )[0]
+            with self.home.lend("wait") as line:
+                reply = (await line.run([command], patience=timeout + READ_MARGIN_S))[0]
         except Exception as error:
             raise self.exchange.final(error) from error
         if isinstance(reply, BaseException):
@@ -573,11 +594,14 @@ class RedisBackend:
         runs = [wire.run_of(member) for member in members]
         unseen = [run for run in runs if run[1].startswith(token)]
         # The last one first: each goes to the front.
-        await self.give_back(seat, sorted(unseen, key=lambda run: run[1], reverse=True))
+        await self._give_back(line, seat, sorted(unseen, key=lambda run: run[1], reverse=True))
 
     async def give_back(self, seat: Seat, runs: Sequence[tuple[str, str]]) -> None:
         """Give back runs of which only the job and the execution are known. Redis: 2 pipelines."""
-        line = self.home.line(f"settle:{seat.worker}")
+        with self.home.lend("settle") as line:
+            await self._give_back(line, seat, runs)
+
+    async def _give_back(self, line: Line, seat: Seat, runs: Sequence[tuple[str, str]]) -> None:
         records = await self.exchange.send(
             line, [["HGETALL", self.keys.job(job_id)] for job_id, _ in runs]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 from peers import Producer
 from peers.tally import noop
 
-PACKAGES = (f"--editable={Path(__file__).parents[2]}[uvloop]",)  # uvloop: as the CLI does; redis-py's hiredis comes with it
+PACKAGES = (
+    f"--editable={Path(__file__).parents[2]}[uvloop]",
+)  # uvloop: as the CLI does; redis-py's hiredis comes with it
 PYTHON = (3, 11)
 SHARE = 1.0
 CONCURRENCY = 100  # the default
@@ -44,6 +47,7 @@ async def producer(url: str) -> AsyncIterator[Producer]:
 
 def work(url: str, concurrency: int) -> None:
     import uvloop
+
     from aiorq2 import Worker, connect
 
     async def run() -> None:
@@ -59,6 +63,6 @@ async def results(url: str, ids: Sequence[str]) -> list[Any]:
 
     backend = connect(url)
     jobs = await Job.fetch_many(ids, backend)
-    found = [None if job is None else (await job.latest_result()) for job in jobs]
+    found = await asyncio.gather(*[job.return_value() for job in jobs if job is not None])
     await backend.close()
-    return [None if result is None else result.return_value for result in found]
+    return found

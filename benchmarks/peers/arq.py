@@ -9,7 +9,11 @@ from typing import Any
 
 from peers import Producer, tally
 
-PACKAGES = ("arq", "hiredis", "uvloop")  # redis-py uses hiredis where it is; uvloop as for any asyncio program
+PACKAGES = (
+    "arq",
+    "hiredis",
+    "uvloop",
+)  # redis-py uses hiredis where it is; uvloop as for any asyncio program
 PYTHON = (3, 11)
 SHARE = 0.1
 CONCURRENCY = 100

@@ -9,7 +9,10 @@ from typing import Any
 from peers import Producer
 from peers.tally import noop_sync
 
-PACKAGES = ("rq==3.*", "hiredis")  # redis-py uses hiredis where it is; there is no event loop to replace
+PACKAGES = (
+    "rq==3.*",
+    "hiredis",
+)  # redis-py uses hiredis where it is; there is no event loop to replace
 PYTHON = (3, 11)
 SHARE = 0.05
 CONCURRENCY = 1  # it has no other

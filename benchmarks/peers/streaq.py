@@ -9,7 +9,10 @@ from typing import Any
 from peers import Producer
 from peers.tally import noop
 
-PACKAGES = ("streaq", "uvloop")  # uvloop by its own option; coredis has a compiled parser of its own
+PACKAGES = (
+    "streaq",
+    "uvloop",
+)  # uvloop by its own option; coredis has a compiled parser of its own
 PYTHON = (3, 11)
 SHARE = 0.25
 CONCURRENCY = 100

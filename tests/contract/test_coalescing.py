@@ -12,7 +12,7 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import DuplicateJobError
 from aiorq2.states import JobStatus, Verb
 from tests.contract import stage
-from tests.contract.stage import SEAT, TALLY, in_status
+from tests.contract.stage import QUEUE, SEAT, TALLY, in_status
 from tests.support.chaos_proxy import ChaosProxy
 
 
@@ -125,6 +125,41 @@ async def test_workers_of_one_process_do_not_mix(backend: RedisBackend) -> None:
     done = await asyncio.gather(*[work(Seat(f"w{n}", f"i{n}", lease=15)) for n in range(4)])
 
     assert sorted(itertools.chain(*done)) == sorted(f"job{n}" for n in range(40))
+
+
+async def test_calls_of_one_worker_at_the_same_time_do_not_mix(backend: RedisBackend) -> None:
+    """Claims, settles, heartbeats and reaps of one worker from several tasks each get their own replies."""
+    await backend.add([stage.job_spec(f"job{n}") for n in range(40)])
+
+    async def work() -> list[str]:
+        ids = []
+        while claims := await stage.claim(backend, count=2):
+            assert (await backend.extend(SEAT, claims, TALLY)).lost == frozenset()
+            assert (await backend.reap(QUEUE, max_deaths=3)).requeued == ()
+            outcomes = [(one, stage.OUTCOMES[Verb.FINISH]) for one in claims]
+            assert (await backend.settle(SEAT, outcomes)).refused == ()
+            ids += [one.job_id for one in claims]
+        return ids
+
+    async with asyncio.timeout(30):
+        done = await asyncio.gather(*[work() for _ in range(4)])
+
+    assert sorted(itertools.chain(*done)) == sorted(f"job{n}" for n in range(40))
+
+
+async def test_workers_that_come_and_go_leave_no_connections(
+    shaky: RedisBackend, chaos_proxy: ChaosProxy
+) -> None:
+    """Ten short-lived workers, one after the other, use the same few connections."""
+    for n in range(10):
+        seat = Seat(f"w{n}", f"i{n}", lease=15)
+        await stage.add(shaky)
+        claimed = await stage.claim_one(shaky, seat)
+        await shaky.extend(seat, [claimed], TALLY)
+        await shaky.wait(seat, [QUEUE], 0.01)
+        await stage.settle(shaky, claimed, stage.OUTCOMES[Verb.FINISH], seat)
+
+    assert chaos_proxy.open_connections <= 4
 
 
 async def test_error_of_one_call_is_not_the_others(backend: RedisBackend) -> None:

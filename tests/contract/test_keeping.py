@@ -94,6 +94,23 @@ async def test_ended_job_need_not_be_kept(backend: RedisBackend, verb: Verb) -> 
     assert left[name][1], "it has a TTL"
 
 
+async def test_dependencies_are_kept_with_the_job(backend: RedisBackend) -> None:
+    """The sets by which RQ knows who waits for whom last as long as the job does, over failure, requeue and the end."""
+    claimed = await stage.start(backend, failure_ttl=70, result_ttl=0)
+    sets = [backend.keys.dependents(claimed.job_id), backend.keys.dependencies(claimed.job_id)]
+    await backend.run(["SADD", sets[0], "child"], ["SADD", sets[1], "parent"])
+
+    await stage.settle(backend, claimed, stage.OUTCOMES[Verb.FAIL])
+    kept = [await stage.ttl(backend, key) for key in sets]
+    await backend.requeue(claimed.job_id)
+    waiting = [await stage.ttl(backend, key) for key in sets]
+    await stage.settle(backend, await stage.claim_one(backend), stage.OUTCOMES[Verb.FINISH])
+
+    assert all(68 <= left <= 70 for left in kept)
+    assert waiting == [-1, -1]
+    assert [await stage.ttl(backend, key) for key in sets] == [-2, -2]
+
+
 async def test_abandoned_job_need_not_be_kept(backend: RedisBackend) -> None:
     """``failure_ttl=0`` also holds for a job that fails because its workers died."""
     claimed = await stage.start(backend, failure_ttl=0)

@@ -150,6 +150,17 @@ async def test_quiet_subscription_is_kept(
     assert heard == []
 
 
+async def test_close_is_not_held_up_by_a_ping(
+    backend_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever a backend is closed, it is closed: no cancellation gets lost in what the listener is doing."""
+    monkeypatch.setattr(listener, "PING_S", 0.001)
+    for n in range(10):
+        async with asyncio.timeout(5), opened(backend_url, key_prefix=key_prefix) as backend:
+            await backend.subscribe(f"{key_prefix}:one", lambda message: None)
+            await asyncio.sleep(n / 10_000)
+
+
 async def test_listener_without_channels_comes_back_quietly(
     redis_backend: RedisBackend, caplog: pytest.LogCaptureFixture
 ) -> None:

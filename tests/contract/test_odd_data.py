@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.errors import BackendError
 from aiorq2.states import JobStatus, Verb
 from tests.contract import stage
 from tests.contract.stage import OTHER_SEAT, QUEUE, SEAT, TALLY, in_status
@@ -86,6 +87,18 @@ async def test_claim_passes_over_a_queue_with_a_key_of_the_wrong_type(
     if key == "wip:broken":
         assert await stage.queued(backend, "broken") == ["x"]
         assert await stage.status_of(backend, "x") == "queued"
+
+
+async def test_heartbeat_of_a_queue_that_cannot_be_worked_on_is_an_error_of_ours(
+    backend: RedisBackend,
+) -> None:
+    """A heartbeat that Redis cannot carry out raises what a worker expects."""
+    claimed = await stage.start(backend)
+    await backend.run(["RENAME", backend.keys.wip(QUEUE), backend.keys.wip("saved")])
+    await backend.run(["SET", backend.keys.wip(QUEUE), "a string"])
+
+    with pytest.raises(BackendError):
+        await backend.extend(SEAT, [claimed], TALLY)
 
 
 async def test_claim_of_a_queue_that_cannot_be_worked_on_wakes_nobody(

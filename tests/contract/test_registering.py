@@ -127,6 +127,38 @@ async def test_heartbeat_writes_the_counters_and_prolongs_the_worker(backend: Re
     await backend.unregister(SEAT, [QUEUE])
 
 
+@pytest.mark.parametrize("meanwhile", ["nothing", "expiry"])
+async def test_heartbeat_keeps_what_rq_reads_of_a_run(
+    backend: RedisBackend, meanwhile: str
+) -> None:
+    """The execution, the job's executions and the worker's live as long as the lease, and come back if they have expired."""
+    claimed = await stage.start(backend)
+    execution = backend.keys.execution(claimed.job_id, claimed.execution_id)
+    executions = backend.keys.executions(claimed.job_id)
+    keys = [execution, executions, backend.keys.worker_executions(SEAT.worker)]
+    if meanwhile == "nothing":
+        for key in keys:
+            await backend.run(["EXPIRE", key, 5])
+        await backend.run(["HSET", execution, "last_heartbeat", "1.5", "created_at", "1.5"])
+        await backend.run(["ZADD", executions, "XX", 1, claimed.execution_id])
+    else:
+        await backend.run(["DEL", execution, executions])
+
+    await backend.extend(SEAT, [claimed], Tally())
+
+    for key, least in zip(keys, (SEAT.lease, SEAT.lease + 60, SEAT.lease + 60), strict=True):
+        assert least - 2 <= await stage.ttl(backend, key) <= least
+    (flat,) = await backend.run(["HGETALL", execution])
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    assert fields.keys() == {b"id", b"job_id", b"created_at", b"last_heartbeat", b"worker_name"}
+    assert (fields[b"created_at"] == b"1.5") == (meanwhile == "nothing")
+    assert float(fields[b"last_heartbeat"]) > 1e9
+    (score,) = await backend.run(["ZSCORE", executions, claimed.execution_id])
+    assert float(score) == pytest.approx(
+        float(fields[b"last_heartbeat"]) + SEAT.lease + 60, abs=0.01
+    )
+
+
 async def test_heartbeat_of_a_worker_that_is_forgotten_says_so(backend: RedisBackend) -> None:
     """A worker whose hash has expired (it was frozen) is told, so that it can register again; none is made by halves."""
     claimed = await stage.start(backend)

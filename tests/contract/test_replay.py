@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from aiorq2.backends import wire
 from aiorq2.backends.base import Seat, Tally
-from aiorq2.backends.line import Command
+from aiorq2.backends.line import Command, Line
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.options import JobSpec
 from aiorq2.outcome import Finished
@@ -24,7 +24,8 @@ NOW = "2024-05-01T12:00:00.000000Z"
 
 async def send(backend: RedisBackend, command: Command) -> Any:
     """Send a command as the backend does and return its reply."""
-    (reply,) = await backend.exchange.send(backend.home.line("test"), [command])
+    with backend.home.lend("test") as line:
+        (reply,) = await backend.exchange.send(line, [command])
     return reply
 
 
@@ -277,19 +278,20 @@ async def test_finish_of_a_job_that_is_not_kept_sent_twice_finds_it_gone(
     assert await stage.everything(backend) == once
 
 
-def _lose_next_reply(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the next pipeline of the seat's line run, and its replies lost."""
-    line = backend.home.line(f"settle:{SEAT.worker}")
-    run = line.run
+def _lose_next_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next pipeline of scripts run, and its replies lost."""
+    run = Line.run
 
-    async def run_and_lose(commands: Sequence[Command], *, patience: float = 0.0) -> list[Any]:
-        replies = await run(commands, patience=patience)
+    async def run_and_lose(
+        line: Line, commands: Sequence[Command], *, patience: float = 0.0
+    ) -> list[Any]:
+        replies = await run(line, commands, patience=patience)
         if commands[0][0] != "EVALSHA" or any(isinstance(one, Exception) for one in replies):
             return replies  # scripts were missing and are being loaded
-        monkeypatch.setattr(line, "run", run)
+        monkeypatch.setattr(Line, "run", run)
         raise RedisConnectionError("the reply was lost")
 
-    monkeypatch.setattr(line, "run", run_and_lose)
+    monkeypatch.setattr(Line, "run", run_and_lose)
 
 
 async def test_claim_whose_reply_is_lost_is_given_back(
@@ -297,7 +299,7 @@ async def test_claim_whose_reply_is_lost_is_given_back(
 ) -> None:
     """What a claim started whose reply never came is put back at the front, with no attempt burnt."""
     ids = await stage.add(backend, "a", "b", "c")
-    _lose_next_reply(backend, monkeypatch)
+    _lose_next_reply(monkeypatch)
 
     claimed = await stage.claim(backend, count=2)
 
@@ -313,7 +315,7 @@ async def test_settle_and_claim_whose_replies_are_lost_settle_once_and_give_back
     """Of a pipeline whose replies are lost, what was settled stays settled, and what was claimed is given back."""
     first = await stage.start(backend, "first")
     await stage.add(backend, "second")
-    _lose_next_reply(backend, monkeypatch)
+    _lose_next_reply(monkeypatch)
 
     answer = await backend.settle(
         SEAT, [(first, Finished(1_700_000_000.0, b"1"))], stage.request(1)
@@ -330,7 +332,7 @@ async def test_claim_whose_reply_is_lost_leaves_the_runs_it_knows(
     """Only what the lost claim started is given back; the worker's other runs go on."""
     known = await stage.start(backend, "known")
     await stage.add(backend, "unseen")
-    _lose_next_reply(backend, monkeypatch)
+    _lose_next_reply(monkeypatch)
 
     await stage.claim(backend)
 

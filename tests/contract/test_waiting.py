@@ -102,6 +102,7 @@ async def test_end_of_a_waiting_job_is_pushed(backend: RedisBackend, what: str) 
 
     status = "canceled" if what == "cancel" else "deleted"
     assert await found == Ended(job_id, status, b"")
+    assert not await _is_waited_for(backend, job_id)
 
 
 @pytest.mark.usefixtures("_no_look")

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, NoReturn
 
-from aiorq2 import Retry, get_current_job
+from aiorq2 import Retry, Worker, connect, get_current_job
 from tests.support import jobs
 from tests.support.eventually import gates
 
@@ -208,3 +208,32 @@ def swallow_everything_sync(gate: str, seconds: float = 30.0) -> None:
 def sync_echo(value: Any) -> Any:
     """Return the argument, from a thread."""
     return value
+
+
+class Crowd:
+    """How many jobs run at once, and the most there have been."""
+
+    now = most = 0
+
+
+async def be_in_the_crowd(seconds: float = 0.01) -> None:
+    """Run for a while, and be counted."""
+    Crowd.now += 1
+    Crowd.most = max(Crowd.most, Crowd.now)
+    await asyncio.sleep(seconds)
+    Crowd.now -= 1
+
+
+async def note_time(key: str) -> float:
+    """Note down when this ran, by the loop's clock."""
+    jobs.recorded.append(key)
+    return asyncio.get_running_loop().time()
+
+
+async def drain_inside(queue: str, url: str, key_prefix: str) -> bool:
+    """Run a worker inside a job, as an application does inside a request."""
+    backend = connect(url, key_prefix=key_prefix)
+    try:
+        return await Worker(queue, backend).work(burst=True)
+    finally:
+        await backend.close()

@@ -195,14 +195,12 @@ async def test_enqueue_call_has_everything_explicit(backend: RedisBackend) -> No
     assert await job.wait(timeout=5) == [[1], {"at_front": True}]
 
 
-async def test_options_of_rq_that_are_not_here_yet_are_refused(backend: RedisBackend) -> None:
+async def test_options_that_do_not_exist_are_refused(backend: RedisBackend) -> None:
     """They must not reach the function as arguments, which would be a failure in a worker, later."""
     queue = Queue("q", backend)
 
-    with pytest.raises(InvalidOption, match="depends_on are not in this version"):
-        await queue.enqueue(jobs.nothing, depends_on="other")
-    with pytest.raises(InvalidOption, match="on_success, repeat"):
-        await queue.enqueue_call(jobs.nothing, on_success=jobs.nothing, repeat=3)
+    with pytest.raises(InvalidOption, match="pipeline are left out"):
+        await queue.enqueue(jobs.nothing, pipeline=object())
     with pytest.raises(InvalidOption, match="job_timeot are no options"):
         await queue.enqueue_call(jobs.nothing, job_timeot=3)
 
@@ -353,7 +351,20 @@ async def test_job_id_of_letters_digits_underscores_and_dashes_is_taken(
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", " q", "q ", "a\nb", "a\0b", "\ud800", "\u202eq", "x" * 256, "q:intermediate", None, 1],
+    [
+        "",
+        " ",
+        " q",
+        "q ",
+        "a\nb",
+        "a\0b",
+        "\ud800",
+        "\u202eq",
+        "x" * 256,
+        "q:intermediate",
+        None,
+        1,
+    ],
 )
 async def test_queue_name_that_cannot_be_shown_or_is_rqs_own_is_refused(name: Any) -> None:
     """A queue's name stands in keys, logs and terminals."""
@@ -543,9 +554,7 @@ async def _bring_into(status: str, backend: RedisBackend, job_id: str) -> None:
 @pytest.mark.parametrize(
     "status", ["queued", "scheduled", "finished", "failed", "canceled", "stopped"]
 )
-async def test_same_id_replaces_a_job_that_does_not_run(
-    backend: RedisBackend, status: str
-) -> None:
+async def test_same_id_replaces_a_job_that_does_not_run(backend: RedisBackend, status: str) -> None:
     """Atomically and altogether: it is in one place, and nothing of the old one is left."""
     await _bring_into(status, backend, "same")
     queue = Queue("other", backend)

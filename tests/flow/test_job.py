@@ -251,7 +251,12 @@ async def test_wait_raises_what_went_wrong(backend: RedisBackend) -> None:
         await stopped.cancel()
         outcomes = await asyncio.gather(*waits, return_exceptions=True)
 
-    assert [type(one) for one in outcomes] == [JobFailed, JobCancelled, NoSuchJobError, JobCancelled]
+    assert [type(one) for one in outcomes] == [
+        JobFailed,
+        JobCancelled,
+        NoSuchJobError,
+        JobCancelled,
+    ]
     assert "cancelled" in str(outcomes[1])
     assert "stopped" in str(outcomes[3])
 
@@ -416,7 +421,13 @@ async def test_of_a_hundred_requeues_one_wins(backend: RedisBackend) -> None:
 
 async def test_meta_comes_back_as_it_was(backend: RedisBackend) -> None:
     """Empty keys, None, nested and falsy values included."""
-    meta: dict[str, Any] = {"": "empty key", "none": None, "zero": 0, "list": [], "ключ": {"a": [1, None]}}
+    meta: dict[str, Any] = {
+        "": "empty key",
+        "none": None,
+        "zero": 0,
+        "list": [],
+        "ключ": {"a": [1, None]},
+    }
     job = await Queue("q", backend).enqueue(jobs.nothing, meta=meta)
 
     assert job.meta == meta

@@ -15,7 +15,9 @@ from tests.support.eventually import eventually, gates
 
 async def filled(queue: Queue, *ids: str) -> list[Job]:
     """Enqueue jobs with these ids."""
-    return await queue.enqueue_many(queue.prepare_data(jobs.record, (one,), job_id=one) for one in ids)
+    return await queue.enqueue_many(
+        queue.prepare_data(jobs.record, (one,), job_id=one) for one in ids
+    )
 
 
 # -- looking -----------------------------------------------------------------------------------------

@@ -219,9 +219,7 @@ async def test_immediate_retry_goes_to_the_end_of_the_queue_or_to_its_front(
         ((), 3),
     ],
 )
-async def test_retry_on_some_exceptions_only(
-    backend: RedisBackend, on: Any, attempts: int
-) -> None:
+async def test_retry_on_some_exceptions_only(backend: RedisBackend, on: Any, attempts: int) -> None:
     """By class or by name, base classes included; anything else fails at once."""
     job = await Queue("q", backend).enqueue(samples.overload, "k", retry=Retry(2, on=on))
 

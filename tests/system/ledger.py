@@ -102,8 +102,8 @@ def violations(evidence: Evidence) -> list[str]:
             found.append(
                 f"{job_id}: {extra} runs too many, in flight at {evidence.in_flight[job_id]} kills: {runs[job_id]}"
             )
+    found += overlaps(evidence.runs, evidence.deaths)
     for job_id, own in runs.items():
-        found += _overlaps(evidence, job_id, own)
         if job_id not in evidence.plans:
             found.append(f"{job_id}: nobody knows where it comes from")
         if own[-1].started_at > evidence.ended_at.get(job_id, float("inf")):
@@ -128,12 +128,12 @@ def _wrong_end(evidence: Evidence, job_id: str, plan: Plan, runs: Sequence[Run])
     ]
 
 
-def _overlaps(evidence: Evidence, job_id: str, runs: Sequence[Run]) -> list[str]:
+def overlaps(runs: Sequence[Run], deaths: Mapping[int, float] | None = None) -> list[str]:
+    """Return a sentence for every run that began before an earlier one of the same job had ended, or its process was killed."""
     found = []
-    for run, later in pairwise(runs):
-        over_at = (
-            run.ended_at if run.ended_at is not None else evidence.deaths.get(run.pid, float("inf"))
-        )
-        if later.started_at < over_at:
-            found.append(f"{job_id}: {run} and {later} overlap")
+    for job_id, own in by_job(runs).items():
+        for run, later in pairwise(own):
+            over_at = run.ended_at or (deaths or {}).get(run.pid, float("inf"))
+            if later.started_at < over_at:
+                found.append(f"{job_id}: {run} and {later} overlap")
     return found

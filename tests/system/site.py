@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aiorq2 import Job, JobStatus, Queue, connect
+from aiorq2.backends import scripts
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
 from tests.support.processes import WorkerProcess
@@ -86,6 +87,11 @@ class Site:
             return await job.get_status() is status
 
         await eventually(seen, timeout=timeout, interval=0.02)
+
+    @property
+    def claims(self) -> bytes:
+        """What the proxy recognises a claim by."""
+        return scripts.load("claim").sha.encode()
 
     def gate(self, name: str = "gate") -> str:
         """Return the path of a file that does not exist yet."""

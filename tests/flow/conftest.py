@@ -1,0 +1,18 @@
+"""What only the tests of this folder need."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from aiorq2.backends import connect
+from aiorq2.backends.redis import RedisBackend
+
+
+@pytest.fixture
+async def memory_backend(memory_url: str, key_prefix: str) -> AsyncIterator[RedisBackend]:
+    """A backend in memory, for what has nothing to do with Redis."""
+    backend = connect(memory_url, key_prefix=key_prefix)
+    yield backend
+    await backend.close()
