@@ -18,6 +18,7 @@ from aiorq2.errors import (
     JobCancelled,
     JobFailed,
     JobTimeoutException,
+    NoSuchGroupError,
     NoSuchJobError,
     PayloadTooLarge,
     SerializationError,
@@ -25,7 +26,9 @@ from aiorq2.errors import (
     UnknownFunction,
     WorkerNameTaken,
 )
-from aiorq2.job import Job, get_current_job
+from aiorq2.executions import Execution
+from aiorq2.group import Group
+from aiorq2.job import Job, cancel_job, get_current_job, requeue_job
 from aiorq2.options import Retry
 from aiorq2.queue import Queue
 from aiorq2.results import Result
@@ -47,7 +50,9 @@ __all__ = [
     "Dependency",
     "DeserializationError",
     "DuplicateJobError",
+    "Execution",
     "FunctionNotAllowed",
+    "Group",
     "InvalidFunction",
     "InvalidJobOperation",
     "InvalidOption",
@@ -56,6 +61,7 @@ __all__ = [
     "JobFailed",
     "JobStatus",
     "JobTimeoutException",
+    "NoSuchGroupError",
     "NoSuchJobError",
     "PayloadTooLarge",
     "Queue",
@@ -70,8 +76,10 @@ __all__ = [
     "Worker",
     "WorkerNameTaken",
     "__version__",
+    "cancel_job",
     "connect",
     "get_current_job",
     "register",
+    "requeue_job",
     "signed",
 ]

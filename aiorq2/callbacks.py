@@ -8,12 +8,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal
 
+import anyio.from_thread
 import anyio.to_thread
 
 from aiorq2.allowlist import AllowList
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import is_coroutine_callable
-from aiorq2.job import Job
+from aiorq2.job import Job, loop_bridge
 from aiorq2.terms import CALLBACK_TIMEOUT
 
 Event = Literal["success", "failure", "stopped"]
@@ -52,14 +53,27 @@ class Callbacks:
         if not done:
             task.cancel()
             raise TimeoutError(f"the {event} callback {name} took longer than {timeout} seconds")
-        task.result()
+        error = task.result()
+        if isinstance(error, Exception):
+            raise error
+        if error is not None:
+            raise RuntimeError(f"the {event} callback {name} raised {error!r}") from error
 
-    async def _call(self, func: Callable[..., Any], job: Job, arguments: tuple[Any, ...]) -> None:
-        if is_coroutine_callable(func):
-            await func(job, self._backend.client(), *arguments)
-            return
-        answer = await anyio.to_thread.run_sync(
-            lambda: func(job, self._backend.sync_client(), *arguments), abandon_on_cancel=True
-        )
-        if inspect.isawaitable(answer):
-            await answer
+    async def _call(
+        self, func: Callable[..., Any], job: Job, arguments: tuple[Any, ...]
+    ) -> BaseException | None:
+        """Call ``func`` and return what it raised: a task that ended with ``SystemExit`` would end the loop."""
+        try:
+            if is_coroutine_callable(func):
+                await func(job, self._backend.client(), *arguments)
+                return None
+            loop_bridge.set(anyio.from_thread.run)
+            connection = self._backend.sync_client()
+            answer = await anyio.to_thread.run_sync(
+                lambda: func(job, connection, *arguments), abandon_on_cancel=True
+            )
+            if inspect.isawaitable(answer):
+                await answer
+        except BaseException as error:  # noqa: BLE001  user code; whoever called back judges
+            return error
+        return None

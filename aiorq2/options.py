@@ -244,8 +244,6 @@ class EnqueueOptions:
         parents = Parents.of(depends_on)
         if parents is not None and job_id in parents.ids:
             raise InvalidOption(f"job {job_id!r} cannot depend on itself")
-        if rate_limit is not None and (unique or parents is not None):
-            raise InvalidOption("rate_limit does not go together with unique or depends_on")
         return cls(
             job_timeout=_duration(job_timeout, "job_timeout", minimum=0.001, infinite=True),
             result_ttl=_whole(_duration(result_ttl, "result_ttl", minimum=0, infinite=True)),

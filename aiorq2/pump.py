@@ -68,8 +68,10 @@ class Pump:
         executor: Executor,
         handlers: Sequence[ExceptionHandler],
         appetite: Appetite,
+        on_settled: Callable[[Claim, Outcome], None] = lambda claim, outcome: None,
     ) -> None:
         self.appetite = appetite
+        self._on_settled = on_settled
         self.is_stopping = False
         self.has_run_jobs = False
         self._backend = backend
@@ -241,8 +243,11 @@ class Pump:
         request = self._request(min(wanted, MAX_BATCH)) if wanted or self._is_woken else None
         self._is_woken = False
         claimed = await self._backend.settle(self._seat, batch, request)
-        for claim, _ in batch:
+        refused = {claim.execution_id for claim, _ in claimed.refused}
+        for claim, outcome in batch:
             self._leases.pop(claim.execution_id, None)
+            if claim.execution_id not in refused:
+                self._on_settled(claim, outcome)
         for claim, reply in claimed.refused:
             log.warning("job %s: the outcome of its run was not accepted (%s)", claim.job_id, reply)
         if request is not None:

@@ -17,6 +17,7 @@ from aiorq2.backends import connect, inspect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.wire import record_of_spec
 from aiorq2.callables import describe_call, name_of
+from aiorq2.contents import QueueContents
 from aiorq2.errors import DuplicateJobError, InvalidJobOperation, InvalidOption, NoSuchJobError
 from aiorq2.inline import run_inline
 from aiorq2.job import Job
@@ -43,7 +44,7 @@ _LEFT_OUT = frozenset({"pipeline"})
 """RQ's reserved keywords that are refused, lest they reach the function."""
 
 
-class Queue:
+class Queue(QueueContents):
     """A queue of jobs. Making one touches no network; every coroutine is one call to Redis unless it says otherwise.
 
     Args:
@@ -87,21 +88,6 @@ class Queue:
         self.serializer = resolve_serializer(serializer)
         self.results = results
         self.payload_limit = payload_limit
-
-    def __repr__(self) -> str:
-        return f"<Queue {self.name}>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Queue) and other.name == self.name
-
-    def __hash__(self) -> int:
-        return hash(self.name)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __len__(self) -> int:
-        raise TypeError("len(queue) would have to ask Redis: use `await queue.count()`")
 
     # -- enqueueing ------------------------------------------------------------------------------------------------------
 
@@ -157,6 +143,24 @@ class Queue:
         job.see_status(JobStatus.SCHEDULED)
         return await self._send(spec, job)
 
+    async def schedule_job(self, job: Job, moment: datetime) -> Job:
+        """Have a job wait for its time: one that ``create_job`` made, or one that is scheduled, for which it is another time.
+
+        Raises:
+            InvalidJobOperation: it waits in a queue, runs or has ended.
+
+        Redis: 1 call.
+        """
+        due_at = as_utc(moment).timestamp()
+        if job.spec is None:
+            await self.backend.reschedule(job.id, due_at)
+            return job
+        spec = replace(job.spec, origin=self.name, status=JobStatus.SCHEDULED, due_at=due_at)
+        job.prepare(spec)
+        await self._send(spec, job)
+        job.spec = None
+        return job
+
     async def enqueue_call(
         self,
         func: Func,
@@ -187,8 +191,13 @@ class Queue:
             options["job_timeout"] = timeout
         return EnqueueData(func, *_arguments(args, kwargs), EnqueueOptions.checked(**options))
 
-    async def enqueue_many(self, job_datas: Iterable[EnqueueData]) -> list[Job]:
+    async def enqueue_many(
+        self, job_datas: Iterable[EnqueueData], group_id: str | None = None
+    ) -> list[Job]:
         """Enqueue many jobs. All are encoded before the first is sent, so that a bad one among them leaves none behind.
+
+        Args:
+            group_id: the name of the group that they join; see ``Group``.
 
         Raises:
             InvalidOption: the same ``job_id`` stands twice among them; and as ``enqueue``.
@@ -201,7 +210,9 @@ class Queue:
             raise InvalidOption("enqueue_many: the same job_id stands twice among the jobs")
         pairs = []
         for index, data in enumerate(datas):
-            pairs.append(self._prepared(data.func, data.args, data.kwargs, data.options))
+            pairs.append(
+                self._prepared(data.func, data.args, data.kwargs, data.options, group=group_id)
+            )
             if index % CHUNK == CHUNK - 1:
                 await asyncio.sleep(0)  # let others have the loop
         if not self.is_async:
@@ -275,9 +286,17 @@ class Queue:
         return job
 
     def _prepared(
-        self, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], options: EnqueueOptions
+        self,
+        func: Func,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: EnqueueOptions,
+        *,
+        group: str | None = None,
     ) -> tuple[JobSpec, Job]:
         """Encode a call into what travels, and the handle on it."""
+        if options.rate_limit is not None and not self.is_async:
+            raise InvalidOption("rate_limit: a queue with is_async=False runs every job at once")
         ref = name_of(func)
         if ref.instance is None:
             warn_if_not_allowed(ref.name)
@@ -308,81 +327,12 @@ class Queue:
                 self.serializer, meta, what="meta", limit=self.payload_limit, context=job_id
             ),
             results=self.results,
+            group=group,
         )
         call = Call(ref.name, ref.instance, args, kwargs)
         return spec, Job(record_of_spec(spec), self.backend, self.serializer, call=call)
 
-    # -- looking ---------------------------------------------------------------------------------------------------------
-
-    async def count(self) -> int:
-        """Return how many jobs wait."""
-        return int((await self.backend.run(["LLEN", self.backend.keys.queue(self.name)]))[0])
-
-    async def is_empty(self) -> bool:
-        """Return whether no job waits."""
-        return await self.count() == 0
-
-    async def get_job_ids(self, offset: int = 0, length: int = -1) -> list[str]:
-        """Return the ids that wait, the next one first, ``length`` of them from ``offset`` on (-1: all)."""
-        return await inspect.queued_ids(self.backend, self.name, offset, length)
-
-    async def get_jobs(self, offset: int = 0, length: int = -1) -> list[Job]:
-        """Return the jobs that wait. Redis: 1 call and 1 pipeline per 500 jobs."""
-        ids = await self.get_job_ids(offset, length)
-        return [
-            job
-            for job in await Job.fetch_many(ids, self.backend, self.serializer)
-            if job is not None
-        ]
-
-    async def fetch_job(self, job_id: str) -> Job | None:
-        """Return the job of this id if it is this queue's, None where there is none."""
-        try:
-            job = await Job.fetch(job_id, self.backend, self.serializer)
-        except NoSuchJobError:
-            return None
-        return job if job.origin == self.name else None
-
-    async def get_job_position(self, job_or_id: Job | str) -> int | None:
-        """Return the place of a job in the queue, from 0; None when it is not in it."""
-        return await inspect.position(self.backend, self.name, _id_of(job_or_id))
-
-    # -- clearing --------------------------------------------------------------------------------------------------------
-
-    async def empty(self) -> int:
-        """Delete the jobs that wait and return how many there were. Redis: 1 call per 500 jobs."""
-        removed, left = 0, -1
-        while left:
-            limit = CHUNK if left < 0 else min(left, CHUNK)
-            _, count, behind, more = await self.backend.call(
-                "empty", queue=self.name, limit=limit, now_iso=to_iso(time.time())
-            )
-            left = behind if left < 0 else min(left - count, behind)
-            removed += count
-            if more:
-                await self.backend.release()
-        return removed
-
-    async def delete(self, delete_jobs: bool = True) -> None:
-        """Delete the queue, with the jobs that wait in it unless told otherwise. Redis: 1 call, and as ``empty``."""
-        if delete_jobs:
-            await self.empty()
-        keys = self.backend.keys
-        await self.backend.run(
-            ["DEL", keys.queue(self.name), keys.wake(self.name)],
-            ["SREM", keys.queues(), keys.queue(self.name)],
-        )
-
-    async def remove(self, job_or_id: Job | str) -> int:
-        """Take a job out of the list, as RQ does: its data stays, and nobody will run it until it is enqueued again.
-        ``job.cancel()`` or ``job.delete()`` is what you want. Returns whether it was there (0 or 1)."""
-        return int(
-            (
-                await self.backend.run(
-                    ["LREM", self.backend.keys.queue(self.name), 1, _id_of(job_or_id)]
-                )
-            )[0]
-        )
+    # -- finding ---------------------------------------------------------------------------------------------------------
 
     @classmethod
     async def all(cls, backend: RedisBackend, **options: Any) -> list[Queue]:
@@ -445,7 +395,3 @@ def _refuse_unknown(options: Mapping[str, Any]) -> None:
 
 def _timeout(value: Duration) -> int | float:
     return seconds(value, name="default_timeout", minimum=0.001, infinite=True)
-
-
-def _id_of(job_or_id: Job | str) -> str:
-    return job_or_id.id if isinstance(job_or_id, Job) else job_or_id

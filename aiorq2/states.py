@@ -40,6 +40,7 @@ class Verb(StrEnum):
     """What can be done to a job: one word for the table row, the backend method, the Lua file and the log event."""
 
     ADD = "add"
+    RESCHEDULE = "reschedule"
     PROMOTE = "promote"
     CLAIM = "claim"
     EXTEND = "extend"
@@ -92,6 +93,7 @@ TRANSITIONS: dict[Verb, Transition] = {
         (_S.QUEUED, _S.SCHEDULED, _S.DEFERRED, _S.RATE_LIMITED, _S.CANCELED),
         "or replaces a job that is not running",
     ),
+    Verb.RESCHEDULE: Transition((_S.SCHEDULED,), (_S.SCHEDULED,), "to another time"),
     Verb.PROMOTE: Transition(
         (_S.SCHEDULED, _S.DEFERRED, _S.RATE_LIMITED, _S.READY_TO_ENQUEUE),
         (_S.QUEUED, _S.RATE_LIMITED),
@@ -144,7 +146,7 @@ def render_docs() -> str:
     edges = [
         f"    {source.value if source else '[*]'} --> {target.value if target else '[*]'}: {verb.value}"
         for verb, row in TRANSITIONS.items()
-        if verb not in (Verb.DELETE, Verb.EXTEND)
+        if verb not in (Verb.DELETE, Verb.EXTEND, Verb.RESCHEDULE)
         for source in row.sources or (None,)
         for target in row.targets or (None,)
     ]

@@ -66,6 +66,7 @@ class Home:
         self._connect = backend.connection
         self._timeout = backend.timeout
         self.client: AsyncRedis | None = None
+        self.sync_client: Redis | None = None
         self._backend = backend
         self._has_more = False
         self._releasing: asyncio.Task[None] | None = None
@@ -125,6 +126,8 @@ class Home:
             await asyncio.wait({self._releasing})
         if self.client is not None:
             await self.client.aclose()
+        if self.sync_client is not None:
+            self.sync_client.close()
         await self.waiting.close()
         await self.calls.close()
         await self.reads.close()
@@ -159,7 +162,6 @@ class RedisBackend:
         self.connection = connection
         self.url = url
         self._clients = clients
-        self._sync_client: Redis | None = None
         self.location = location
         self.key_prefix = key_prefix
         self.exchange = Exchange(location, retry_for)
@@ -179,12 +181,13 @@ class RedisBackend:
         return home.client
 
     def sync_client(self) -> Redis:
-        """Return a synchronous client for user code in threads."""
+        """Return a synchronous client for user code in threads; the same one for all that the running loop starts."""
         if self._clients is None:
             raise BackendRefused(f"{self.location}: this backend has no client to give")
-        if self._sync_client is None:
-            self._sync_client = self._clients.synchronous()
-        return self._sync_client
+        home = self.home
+        if home.sync_client is None:
+            home.sync_client = self._clients.synchronous()
+        return home.sync_client
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.location} {self.key_prefix}>"
@@ -238,6 +241,17 @@ class RedisBackend:
                 raise reply
             raise_for(Verb.ADD, spec.id, reply)
         return [JobStatus(reply[1].decode()) for reply in replies]
+
+    async def reschedule(self, job_id: str, due_at: float) -> None:
+        """Give a scheduled job another time (seconds since the epoch). Redis: 1 call.
+
+        Raises:
+            NoSuchJobError: there is none.
+            InvalidJobOperation: it is not scheduled.
+        """
+        raise_for(
+            Verb.RESCHEDULE, job_id, await self._call("reschedule", id=job_id, at=repr(due_at))
+        )
 
     async def promote(self, queue: str, *, limit: int = 100) -> tuple[int, float | None]:
         """Move due jobs of a queue into it. Returns how many, and the next due time (epoch seconds). Redis: 1 call."""

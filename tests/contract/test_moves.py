@@ -119,6 +119,7 @@ ACTS: dict[tuple[Verb, JobStatus | None], Act] = {
     (Verb.ADD, S.CANCELED): _add_after_failure,
     (Verb.PROMOTE, S.QUEUED): _promote,
     (Verb.PROMOTE, S.RATE_LIMITED): _promote_limited,
+    (Verb.RESCHEDULE, S.SCHEDULED): lambda backend, job: backend.reschedule(job.id, 4e9),
     (Verb.CLAIM, S.STARTED): _claim,
     (Verb.EXTEND, S.STARTED): _extend,
     (Verb.FINISH, S.FINISHED): _settle(Verb.FINISH),

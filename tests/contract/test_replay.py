@@ -118,6 +118,10 @@ COMMANDS: dict[str, Callable[[RedisBackend], Awaitable[Command]]] = {
     **{str(verb): _settles(verb) for verb in stage.OUTCOMES},
     "retry later": _retrying_later,
     "finish and repeat": _repeating,
+    "reschedule": _of(
+        JobStatus.SCHEDULED,
+        lambda backend, job_id: backend._command("reschedule", {"id": job_id, "at": 4e9}),
+    ),
     "cancel": _of(JobStatus.QUEUED, _cancel),
     "requeue": _of(JobStatus.FAILED, _requeue),
     "delete": _of(JobStatus.FINISHED, _delete),
