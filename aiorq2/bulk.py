@@ -37,11 +37,12 @@ Act = Callable[[str], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far it is. ``seen`` of about ``total`` jobs were looked at, ``matched`` fit, ``done`` were changed; the others of those
-    were ``refused``, since somebody else was faster."""
+    """How far it is. ``seen`` of about ``total`` jobs were looked at, ``gone`` of them are not there any more, ``matched`` fit,
+    ``done`` were changed; the others of those were ``refused``, since somebody else was faster."""
 
     total: int
     seen: int = 0
+    gone: int = 0
     matched: int = 0
     done: int = 0
     refused: int = 0
@@ -128,13 +129,15 @@ class Selection:
         step = Step(await self.total())
         for queue in await self._names():
             async for ids in self._pages(queue):
-                matching = await self._matching(ids, before - self._age_s)
+                records = await inspect.records(self._backend, ids)
+                matching = await self._matching(records, before - self._age_s)
                 done, refused = (
                     (0, 0) if dry_run else await _done(act(job_id) for job_id in matching)
                 )
                 step = Step(
                     max(step.total, step.seen + len(ids)),
                     step.seen + len(ids),
+                    step.gone + records.count(None),
                     step.matched + len(matching),
                     step.done + done,
                     step.refused + refused,
@@ -163,9 +166,8 @@ class Selection:
             for start in range(0, len(ids), AT_ONCE):
                 yield ids[start : start + AT_ONCE]
 
-    async def _matching(self, ids: Sequence[str], before: float) -> list[str]:
-        records = [one for one in await inspect.records(self._backend, ids) if one is not None]
-        fitting = [one for one in records if self._fits(one, before)]
+    async def _matching(self, records: Sequence[JobRecord | None], before: float) -> list[str]:
+        fitting = [one for one in records if one is not None and self._fits(one, before)]
         if self._error is None:
             return [one.id for one in fitting]
         entries = await inspect.latest_entries(self._backend, [one.id for one in fitting])
