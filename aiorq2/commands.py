@@ -30,7 +30,7 @@ def parse_command(message: bytes) -> Command | None:
         return Command(
             str(found["command"]), str(found.get("job_id", "")), str(found.get("execution_id", ""))
         )
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

@@ -197,9 +197,9 @@ class Executor:
         with anyio.CancelScope() as scope:
             run.in_scope(scope)
             async with self._processes:
-                await _in_pool(
-                    warm_up
-                )  # the job's time runs from its start, not from the start of a process
+                # The job's time runs from its start, not from that of a process; anyio forgets one that is cancelled as it starts.
+                with anyio.CancelScope(shield=True):
+                    await _in_pool(warm_up)
                 run.start_timer()
                 back = await _in_pool(run_parcel, parcel)
             if back.retry is not None:

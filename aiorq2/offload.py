@@ -71,13 +71,16 @@ def _go_on(*_: object) -> None: ...
 
 @contextmanager
 def _own_streams() -> Iterator[None]:
-    """Keep the job, and programs that it starts, away from the pipes to the worker: what they print goes to its stderr."""
+    """Keep the job, and programs that it starts, away from the pipes to the worker: what they print is lost.
+
+    That of stderr is read by nobody, and who writes into a full one stands still.
+    """
     names = sys.stdin, sys.stdout, sys.stderr
     pipes = os.dup(0), os.dup(1)
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr = sys.__stderr__ or sys.stderr
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(nothing, number)
+    os.close(nothing)
     try:
         yield
     finally:

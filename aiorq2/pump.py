@@ -313,9 +313,8 @@ class Pump:
         moments = []
         is_looking = wanted > 0 or self._paused_until > self._loop.time()
         if is_looking and not self.appetite.burst:
-            moments.append(
-                self._look_at
-            )  # by our own clock: Redis ends a blocking read up to 0.1 s late
+            # By our own clock: Redis ends a blocking read up to 0.1 s late.
+            moments.append(self._look_at)
         if self.appetite.max_idle_s is not None and self.is_idle:
             moments.append(self._idle_since + self.appetite.max_idle_s)
         return min(moments, default=None)
@@ -324,9 +323,12 @@ class Pump:
         """Return whether there may be something to claim."""
         try:
             return await self._backend.wait(self._seat, self.appetite.queues, BELL_S)
-        except AiorqError:
-            await asyncio.sleep(0.2)
-            return True  # a marker may have been taken and lost on its way
+        except AiorqError as error:
+            log.debug("waiting for jobs: %s", error)
+        except Exception:
+            log.exception("waiting for jobs")
+        await asyncio.sleep(0.2)
+        return True  # a marker may have been taken and lost on its way
 
     async def _silence_bell(self) -> None:
         """End the blocking read: by ringing, so that it takes no marker with it; by force if Redis does not answer."""

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from aiorq2.backends import sweeping
 from aiorq2.backends.base import Claim, Extended, Seat, Tally
@@ -24,6 +25,14 @@ MARGIN = 0.05
 """The part of a lease before its end at which a worker without Redis gives its jobs up."""
 LOOP_LIMIT_S = 120.0
 """An event loop that has not answered for so long loses its leases on purpose: it is not coming back."""
+
+
+def _note(duty: str, error: Exception) -> None:
+    """Log what went wrong with a duty, which goes on: Redis that is away is nothing new, the rest is a bug."""
+    if isinstance(error, AiorqError | TimeoutError):
+        log.debug("%s: %s", duty, str(error) or "no answer")
+    else:
+        log.error("%s failed: %s; going on", duty, type(error).__name__, exc_info=error)
 
 
 class Heartbeat(threading.Thread):
@@ -86,10 +95,7 @@ class Heartbeat(threading.Thread):
                 if await self._beat():
                     await asyncio.sleep(interval)
                 else:
-                    left_s = self._left_s
-                    await asyncio.sleep(min(0.5, interval, left_s if left_s > 0 else math.inf))
-                    if self._left_s <= 0:
-                        self._tell(self._on_cut_off)
+                    await self._wait_to_try_again(min(0.5, interval / 2))
         finally:
             await self._backend.close()
 
@@ -98,18 +104,30 @@ class Heartbeat(threading.Thread):
         """How long the leases can be trusted if no heartbeat arrives; runs that are cut then have ended when others begin."""
         return self._extended_at + self._seat.lease * (1 - MARGIN) - time.monotonic()
 
+    async def _wait_to_try_again(self, pause: float) -> None:
+        """Wait before the next try, and give the leases up on the moment."""
+        left_s = self._left_s
+        if left_s > 0:
+            pause = min(pause, left_s)
+        else:
+            self._tell(self._on_cut_off)
+        await asyncio.sleep(pause)
+        if left_s > 0 >= self._left_s:
+            self._tell(self._on_cut_off)
+
     async def _beat(self) -> bool:
         """Extend once; returns whether it arrived."""
         if self._is_stuck and time.monotonic() - self._answered_at > LOOP_LIMIT_S:
             return False  # let the leases go
         sent_at, left_s = time.monotonic(), self._left_s
+        claims = self._claims()
         try:
             async with asyncio.timeout(
                 min(self._seat.lease / 2, left_s if left_s > 0 else math.inf)
             ):
-                extended = await self._backend.extend(self._seat, self._claims(), self._tally())
-        except (AiorqError, TimeoutError) as error:
-            log.debug("heartbeat of %s: %s", self._seat.worker, str(error) or "no answer")
+                extended = await self._backend.extend(self._seat, claims, self._tally())
+        except Exception as error:  # noqa: BLE001  no duty dies of anything
+            _note("the heartbeat", error)
             self.unbroken_since = time.monotonic()
             return False
         if time.monotonic() - self._extended_at > self._seat.lease:
@@ -117,11 +135,13 @@ class Heartbeat(threading.Thread):
                 time.monotonic()
             )  # this process was frozen: the others may have been as well
         self._extended_at = sent_at  # Redis counts from a moment after that
-        self._tell(self._on_extended, extended)
+        known = {claim.execution_id for claim in claims}
+        unknown = {one: job for one, job in extended.standing.items() if one not in known}
+        self._tell(self._on_extended, replace(extended, standing=unknown))
         return True
 
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop has just been closed
             self._loop.call_soon_threadsafe(callback, *args)
 
     # -- the watchdog ----------------------------------------------------------------------------------------------------
@@ -195,8 +215,8 @@ class Reaper:
             if self._is_trusted():
                 try:
                     pause = await self._pass()
-                except AiorqError as error:
-                    log.debug("reaping: %s", error)
+                except Exception as error:  # noqa: BLE001  no duty dies of anything
+                    _note("reaping", error)
             await asyncio.sleep(pause + random.uniform(0, 0.2))
 
     async def _pass(self) -> float:
@@ -241,8 +261,8 @@ class Sweeper:
             await asyncio.sleep(self.INTERVAL_S * random.uniform(0.5, 1.5))
             try:
                 await self.sweep()
-            except AiorqError as error:
-                log.debug("sweeping: %s", error)
+            except Exception as error:  # noqa: BLE001  no duty dies of anything
+                _note("sweeping", error)
 
     async def sweep(self) -> int:
         """Sweep once and return how many entries were removed. Redis: 3 calls per queue, and 1 per 500 entries."""

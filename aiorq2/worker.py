@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from secrets import token_hex
 from typing import Any
 
@@ -331,7 +331,7 @@ class Worker:
         self._pump = None
         log.info("worker %s: stopped", self.name)
 
-    async def _register(self) -> None:
+    async def _register(self, replaces: str = "") -> None:
         now = to_iso(time.time())
         fields: dict[str, str | int] = {
             "birth": now,
@@ -340,13 +340,13 @@ class Worker:
             "pid": os.getpid(),
             "hostname": socket.gethostname(),
             "ip_address": "unknown",
-            "version": version("aiorq2"),
+            "version": _version(),
             "python_version": sys.version,
             "state": "idle",
             "aio_concurrency": self.concurrency,
             "aio_lease": str(self._seat.lease),
         }
-        holder = await self._backend.register(self._seat, self.queues, fields)
+        holder = await self._backend.register(self._seat, self.queues, fields, replaces=replaces)
         if holder is not None and _is_dead_here(holder):
             replaces = holder.get("aio_instance", b"").decode()
             holder = await self._backend.register(
@@ -371,7 +371,7 @@ class Worker:
 
     async def _register_again(self) -> None:
         try:
-            await self._register()
+            await self._register(replaces=self._seat.instance)
         except AiorqError as error:
             log.error("%s", error)
 
@@ -421,6 +421,14 @@ class Worker:
                 for one, handler in before.items():
                     loop.remove_signal_handler(one)
                     signal.signal(one, handler)
+
+
+def _version() -> str:
+    """Return the version of this package as it was installed; it may just lie on the path."""
+    try:
+        return version("aiorq2")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _is_dead_here(holder: Mapping[str, bytes]) -> bool:

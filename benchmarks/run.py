@@ -28,10 +28,6 @@ from tests.support.redis_server import RedisServer, RedisServerError
 
 OURS = "aiorq2"
 KNOWN = (*NAMES, "floor")
-TITLES = {
-    "drain": "Drain no-ops: one worker process, from the first job's start to the last stored result",
-    "enqueue": "Enqueue one at a time: one process, each awaited before the next",
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     for workload, samples in results.items():
-        print(f"\n### {TITLES[workload]}\n")
+        print(f"\n### {WORKLOADS[workload].title}\n")
         print("\n".join(table(samples)))
     print(f"\nload average at the end: {load()}")
     return int(any(None in samples for each in results.values() for samples in each.values()))
@@ -79,7 +75,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"of {', '.join(KNOWN)}; @N: running N jobs at once, rather than what it is quickest with",
     )
     option("--workloads", type=chosen(WORKLOADS), default=[*WORKLOADS], help="drain,enqueue")
-    option("--jobs", type=int, default=20_000, help="how many; slow peers get a part (20000)")
+    option(
+        "--jobs", type=int, default=20_000, help="how many to drain; slow peers get a part (20000)"
+    )
     option("--rounds", type=int, default=3, help="how often everything is repeated (3)")
     option("--python", help="the interpreter for all peers; default: one that ardiq runs on, too")
     option("--time-limit", type=float, default=120, help="seconds for one measurement (120)")
@@ -155,12 +153,12 @@ def measure_one(
             client,
             server.url,
             folder,
-            jobs=max(100, int(options.jobs * one.environment.peer.SHARE)),
+            jobs=max(100, int(options.jobs * WORKLOADS[workload].part(one.environment.peer))),
             concurrency=one.concurrency,
             time_limit_s=options.time_limit,
         )
         try:
-            return WORKLOADS[workload](setting)
+            return WORKLOADS[workload].measure(setting)
         except (Failed, subprocess.TimeoutExpired) as error:
             print(f"bench: {one.label}, {workload}: {error}", file=sys.stderr)
             log = folder / "worker.log"

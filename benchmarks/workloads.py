@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from environments import HERE, Environment
+from peers import Peer
 from peers.tally import VARIABLE, Board
 from redis import Redis
 
@@ -40,12 +41,15 @@ class Setting:
     concurrency: int
     time_limit_s: float
 
-    def call(self, *arguments: str, given: str = "", timeout: float) -> Any:
-        """Do something in the peer's environment and return what it prints."""
+    def call(self, *arguments: str, timeout: float) -> None:
+        """Have something done in the peer's environment.
+
+        Raises:
+            Failed: it ended with an error.
+        """
         done = subprocess.run(
             self.environment.command(*arguments),
             cwd=HERE,
-            input=given,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -53,7 +57,6 @@ class Setting:
         )
         if done.returncode:
             raise Failed(f"{arguments[0]} failed: {(done.stderr.strip() or '?').splitlines()[-1]}")
-        return json.loads(done.stdout)
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ def drain(setting: Setting) -> Sample:
     before, the start of the interpreter and the imports, is not in it. Then every job must have run once, and its result be there.
     """
     peer, jobs = setting.environment.peer, setting.jobs
-    ids = setting.call("many", setting.url, str(jobs), timeout=setting.time_limit_s)
+    ids = str(setting.folder / "ids.json")
+    setting.call("many", setting.url, str(jobs), ids, timeout=setting.time_limit_s)
     board = Board.blank(setting.folder / "board", jobs)
     before = Counters.of(setting.redis)
     with worker(setting) as process:
@@ -156,8 +160,27 @@ def enqueue(setting: Setting) -> Sample:
     )
 
 
-WORKLOADS: dict[str, Callable[[Setting], Sample]] = {"drain": drain, "enqueue": enqueue}
-"""A new workload is a function here, and a title in ``run.py``."""
+@dataclass(frozen=True)
+class Workload:
+    """A measurement, what it is called, and which part of the jobs it takes with a peer."""
+
+    title: str
+    measure: Callable[[Setting], Sample]
+    part: Callable[[Peer], float]
+
+
+WORKLOADS = {
+    "drain": Workload(
+        "Drain no-ops: one worker process, from the first job's start to the last stored result",
+        drain,
+        lambda peer: peer.SHARE,
+    ),
+    "enqueue": Workload(
+        "Enqueue one at a time: one process, each awaited before the next",
+        enqueue,
+        lambda peer: 0.25,
+    ),
+}
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------------
@@ -208,11 +231,12 @@ def check_runs(runs: bytes) -> None:
         )
 
 
-def check_results(setting: Setting, ids: list[str]) -> None:
+def check_results(setting: Setting, ids: str) -> None:
     """Fail unless the result of every job is stored where the peer stores it."""
-    found = setting.call("results", setting.url, given=json.dumps(ids), timeout=READING_S)
+    setting.call("results", setting.url, ids, timeout=READING_S)
+    found = json.loads(Path(ids).read_text())
     wrong = [number for number, result in enumerate(found) if result != number]
-    if wrong or len(found) != len(ids):
+    if wrong or len(found) != setting.jobs:
         examples = ", ".join(f"{number}: {found[number]!r}" for number in wrong[:3])
         raise Failed(f"{len(wrong)} of {len(found)} results are missing or wrong ({examples})")
 

@@ -10,8 +10,8 @@ import redis
 from fakeredis import FakeStrictRedis
 
 from aiorq2.backends import connect
-from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.memory import _server as memory_server
+from aiorq2.backends.redis import RedisBackend
 from tests.support import jobs
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import gates

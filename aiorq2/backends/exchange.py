@@ -119,7 +119,8 @@ class Exchange:
                 f"Redis at {self._location} is out of memory (maxmemory); nothing was enqueued"
             )
         if is_refusal(error) or "unauthenticated" in str(error):  # what NOAUTH is for long commands
-            return BackendRefused(f"Redis at {self._location} refuses: {error}")
+            reason = "it wants a password" if _wants_password(error) else str(error)
+            return BackendRefused(f"Redis at {self._location} refuses: {reason}")
         if is_transient(error):
             return BackendUnavailable(
                 f"Redis at {self._location} {_plain(error)}; the call can be repeated"
@@ -132,6 +133,12 @@ class Exchange:
                     message = script.place(message)
             return BackendError(f"Redis at {self._location}: {message}")
         return error
+
+
+def _wants_password(error: BaseException) -> bool:
+    return any(
+        word in str(error) for word in ("NOAUTH", "unauthenticated", "Authentication required")
+    )
 
 
 def _plain(error: BaseException) -> str:

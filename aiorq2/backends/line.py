@@ -10,6 +10,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    DataError,
     NoPermissionError,
     OutOfMemoryError,
     RedisError,
@@ -19,6 +20,9 @@ from redis.exceptions import (
 from aiorq2.backends.scripts import Arg
 
 Command = Sequence[Arg]
+
+SLOWEST_BYTES_PER_S = 32 * 1024
+"""A line that carries less counts as dead."""
 
 _TRANSIENT = (
     "LOADING",
@@ -51,10 +55,12 @@ def is_transient(error: BaseException) -> bool:
     if is_refusal(error):
         return False
     if isinstance(error, ResponseError):
-        return (
-            str(error).removeprefix("ERR ").startswith(_TRANSIENT)
-            or type(error).__name__ in _TRANSIENT_TYPES
-        )
+        text = str(error).removeprefix("ERR ")
+        if text.startswith("Error running script"):  # Redis 6.2 wraps what went wrong inside
+            return any(f"-{word}" in text for word in _TRANSIENT)
+        return text.startswith(_TRANSIENT) or type(error).__name__ in _TRANSIENT_TYPES
+    if isinstance(error, DataError):  # a value that redis-py cannot send: a mistake of ours
+        return False
     return isinstance(error, RedisError | OSError | asyncio.TimeoutError | EOFError)
 
 
@@ -86,7 +92,7 @@ class Line:
 
     Args:
         connect: makes an unconnected connection.
-        timeout: seconds after which a silent peer counts as gone.
+        timeout: seconds after which a silent peer counts as gone; a large pipeline gets the time that a slow line needs for it.
     """
 
     def __init__(self, connect: Callable[[], AbstractConnection], timeout: float) -> None:
@@ -103,14 +109,20 @@ class Line:
             patience: further seconds to wait for the reply, for commands that block.
         """
         connection = self._connection
+        packed = connection.pack_commands(commands)
+        patience += sum(map(len, packed)) / SLOWEST_BYTES_PER_S
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._timeout + patience):
+            async with asyncio.timeout(self._timeout + patience) as limit:
                 if not connection.is_connected:
                     await connection.connect()
-                await connection.send_packed_command(
-                    connection.pack_commands(commands), check_health=False
-                )
-                return [await self._reply() for _ in commands]
+                await connection.send_packed_command(packed, check_health=False)
+                replies = []
+                for number in range(len(commands)):
+                    replies.append(await self._reply())
+                    if number % 32 == 31:  # it answers: what counts is silence
+                        limit.reschedule(loop.time() + self._timeout + patience)
+                return replies
         except BaseException:
             await self.drop()
             raise

@@ -1,7 +1,7 @@
 """``python -m peers NAME ACTION URL …``: the part of a measurement that runs in the peer's own environment.
 
-``many N``: enqueue and print the ids · ``one N``: enqueue one at a time and print what that took · ``work CONCURRENCY`` ·
-``results``: read ids from the standard input and print the results. All in JSON.
+``many N FILE``: enqueue, and write the ids into the file · ``one N``: enqueue one at a time, and print what that took ·
+``work CONCURRENCY`` · ``results FILE``: write the results of the jobs whose ids are in the file in their place. All in JSON.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from peers import Peer
@@ -22,17 +23,18 @@ WARM_UP = 100
 
 
 def main(name: str, action: str, url: str, *rest: str) -> None:
-    """Do one thing and print what came of it."""
+    """Do one thing and say what came of it."""
     peer: Peer = importlib.import_module(f"peers.{name}")  # type: ignore[assignment]
     match action, *rest:
         case "work", concurrency:
             peer.work(url, int(concurrency))
-        case "many", number:
-            print(json.dumps(_run(_many(peer, url, int(number)))))
+        case "many", number, file:
+            Path(file).write_text(json.dumps(_run(_many(peer, url, int(number)))))
         case "one", number:
             print(json.dumps(_run(_one_by_one(peer, url, int(number)))))
-        case "results", *_:
-            print(json.dumps(_run(peer.results(url, json.load(sys.stdin)))))
+        case "results", file:
+            ids = json.loads(Path(file).read_text())
+            Path(file).write_text(json.dumps(_run(peer.results(url, ids))))
         case _:
             raise SystemExit(__doc__)
 

@@ -187,6 +187,7 @@ async def test_lease_that_rq_1_wrote_is_reaped(backend: RedisBackend) -> None:
     reaped = await backend.reap(QUEUE, max_deaths=3)
 
     assert reaped.requeued == ("x",)
+    assert await stage.places(backend, "x") == ["queue:q"]
 
 
 async def test_claim_hands_out_the_others_when_one_id_is_not_text(backend: RedisBackend) -> None:

@@ -224,6 +224,17 @@ async def test_requeue_leaves_nothing_of_the_run_before(backend: RedisBackend) -
     assert len(await stage.entries(backend, job.id)) == 1
 
 
+async def test_requeue_puts_the_queue_on_the_list_of_queues(backend: RedisBackend) -> None:
+    """A queue that was deleted meanwhile is found again by those who list queues."""
+    job = await stage.in_status(backend, JobStatus.FAILED)
+    await backend.run(["DEL", backend.keys.queues()])
+
+    await backend.requeue(job.id)
+
+    (queues,) = await backend.run(["SMEMBERS", backend.keys.queues()])
+    assert queues == [backend.keys.queue(QUEUE).encode()]
+
+
 async def test_settle_forgets_that_rq_has_seen_the_job(backend: RedisBackend) -> None:
     """rq's note that a job looked stuck goes with the run, else rq would fail the job's next run."""
     key = backend.keys.first_seen(QUEUE, "x")

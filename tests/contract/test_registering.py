@@ -98,6 +98,42 @@ async def test_name_of_a_worker_that_has_left_is_free(backend: RedisBackend) -> 
     await backend.unregister(RIVAL, [QUEUE])
 
 
+async def test_leaving_worker_leaves_neither_runs_nor_bell(backend: RedisBackend) -> None:
+    """What was kept for a worker alone goes with it."""
+    await backend.register(SEAT, [QUEUE], FIELDS)
+    await stage.start(backend)
+    await backend.ring(SEAT)
+
+    await backend.unregister(SEAT, [QUEUE])
+
+    assert not await stage.exists(backend, backend.keys.worker_executions(SEAT.worker))
+    assert not await stage.exists(backend, backend.keys.doorbell(SEAT.worker))
+
+
+async def test_runs_of_a_dead_namesake_are_not_inherited(backend: RedisBackend) -> None:
+    """A new worker of an old name is not told of the old one's runs: their leases have to end, nobody gives them back."""
+    claimed = await stage.start(backend)
+
+    await backend.register(RIVAL, [QUEUE], FIELDS)
+
+    assert (await backend.extend(RIVAL, [], Tally())).standing == {}
+    assert await stage.places(backend, claimed.job_id) == ["wip:q"]
+    await backend.unregister(RIVAL, [QUEUE])
+
+
+async def test_register_again_keeps_the_runs(backend: RedisBackend) -> None:
+    """A worker that registers once more (it was frozen, and forgotten) keeps what it runs."""
+    await backend.register(SEAT, [QUEUE], FIELDS)
+    claimed = await stage.start(backend)
+
+    await backend.register(SEAT, [QUEUE], FIELDS)
+
+    assert (await backend.extend(SEAT, [claimed], Tally())).standing == {
+        claimed.execution_id: claimed.job_id
+    }
+    await backend.unregister(SEAT, [QUEUE])
+
+
 async def test_leaving_worker_takes_nothing_from_its_successor(backend: RedisBackend) -> None:
     """A worker that was replaced and then leaves does not take the name off the list."""
     await backend.register(SEAT, [QUEUE], FIELDS)

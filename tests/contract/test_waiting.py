@@ -115,6 +115,19 @@ async def test_failure_of_an_abandoned_job_is_pushed(backend: RedisBackend) -> N
     await backend.reap(QUEUE, max_deaths=1)
 
     assert await found == Ended(claimed.job_id, "failed", b"")
+    assert not await _is_waited_for(backend, claimed.job_id)
+
+
+@pytest.mark.usefixtures("_no_look")
+async def test_cancel_that_a_claim_carries_out_is_pushed(backend: RedisBackend) -> None:
+    """A queued job with the mark of a cancel is canceled by the next claim, and those who wait are told."""
+    (job_id,) = await stage.add(backend)
+    found = await _wait_for(backend, job_id)
+    await backend.run(["HSET", backend.keys.job(job_id), "aio_cancel", 1])
+
+    await stage.claim(backend)
+
+    assert await found == Ended(job_id, "canceled", b"")
 
 
 @pytest.mark.usefixtures("_no_look")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from aiorq2 import pump, worker
 from aiorq2.backends import connect
 from aiorq2.backends.redis import RedisBackend
 
@@ -16,3 +17,10 @@ async def memory_backend(memory_url: str, key_prefix: str) -> AsyncIterator[Redi
     backend = connect(memory_url, key_prefix=key_prefix)
     yield backend
     await backend.close()
+
+
+@pytest.fixture
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write off a job that does not end when it is told to after half a second, not after two."""
+    monkeypatch.setattr(pump, "CANCEL_GRACE_S", 0.5)
+    monkeypatch.setattr(worker, "CANCEL_GRACE_S", 0.5)

@@ -176,8 +176,13 @@ def tell_pid() -> int:
 
 def make_noise() -> str:
     """Print in every way there is, where a worker might be listening for something else."""
-    print("printed")  # noqa: T201
-    os.write(1, b"written\n")
+    for line in range(20_000):
+        print("printed", line)  # noqa: T201
+    for number in (1, 2):
+        os.write(number, b"written\n" * 100_000)
+    subprocess.run(
+        [sys.executable, "-c", "import sys; sys.stderr.write('x' * 500_000)"], check=True
+    )
     subprocess.run(["echo", "from a program"], check=True)
     return subprocess.run(["cat"], check=True, capture_output=True, text=True).stdout
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, NoReturn
 
-from aiorq2 import Retry, Worker, connect, get_current_job
+from aiorq2 import Queue, Retry, Worker, connect, get_current_job
 from tests.support import jobs
 from tests.support.eventually import gates
 
@@ -237,3 +237,15 @@ async def drain_inside(queue: str, url: str, key_prefix: str) -> bool:
         return await Worker(queue, backend).work(burst=True)
     finally:
         await backend.close()
+
+
+async def enqueue_inline(queue: str, levels: int) -> str:
+    """Enqueue oneself inline, ``levels`` times over."""
+    job = get_current_job()
+    assert job is not None
+    if levels:
+        inner = Queue(queue, job._backend, is_async=False)
+        nested = await inner.enqueue(enqueue_inline, queue, levels - 1)
+        assert nested.result != job.id
+        assert get_current_job() is job
+    return job.id

@@ -609,9 +609,9 @@ async def test_bad_one_among_many_leaves_none_behind(backend: RedisBackend) -> N
         await queue.enqueue_many([*datas, queue.prepare_data(jobs.echo, (object(),))])
     with pytest.raises(InvalidFunction):
         await queue.enqueue_many([*datas, queue.prepare_data(lambda: None)])
+    twins = [queue.prepare_data(jobs.nothing, job_id="twin") for _ in range(2)]
     with pytest.raises(InvalidOption, match="the same job_id stands twice"):
-        twice = [queue.prepare_data(jobs.nothing, job_id="twin") for _ in range(2)]
-        await queue.enqueue_many(twice)
+        await queue.enqueue_many(twins)
 
     assert await stored(backend) == []
     assert await queue.enqueue_many([]) == []

@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-from aiorq2 import Job, JobFailed, Queue, Retry
+from aiorq2 import Job, JobFailed, Queue, Retry, connect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import JobCancelled
-from aiorq2 import pump
-from aiorq2 import worker as worker_module
 from aiorq2.worker import Worker
 from tests.flow import samples
 from tests.flow.at_work import at_work, drain
@@ -32,13 +30,6 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "process": (jobs.slow_sync, {"offload": "process"}),
     "coroutine in a process": (jobs.slow, {"offload": "process"}),
 }
-
-
-@pytest.fixture
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write a job that does not end off after half a second, not after two."""
-    monkeypatch.setattr(pump, "CANCEL_GRACE_S", 0.5)
-    monkeypatch.setattr(worker_module, "CANCEL_GRACE_S", 0.5)
 
 
 async def ran_for(job: Job) -> float:
@@ -200,8 +191,6 @@ async def test_cancel_works_while_the_worker_reconnects(
     chaos_proxy: ChaosProxy, redis_backend: RedisBackend, key_prefix: str
 ) -> None:
     """The worker's connections are cut and stay cut for a moment: nobody hears the message."""
-    from aiorq2 import connect
-
     away = connect(chaos_proxy.url, key_prefix=key_prefix)
     job = await Queue("q", redis_backend).enqueue(jobs.slow, LONG)
 

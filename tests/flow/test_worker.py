@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from importlib.metadata import PackageNotFoundError
 from types import TracebackType
 from typing import Any
 
@@ -24,10 +24,14 @@ from aiorq2 import (
     Worker,
     WorkerNameTaken,
 )
+from aiorq2 import worker as worker_module
 from aiorq2.backends import connect
 from aiorq2.backends.inspect import WorkerRecord
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import JobCancelled
+from aiorq2.executor import Executor
+from aiorq2.outcome import Outcome
+from aiorq2.run import Run
 from aiorq2.suspension import is_suspended, resume, suspend
 from tests.flow import samples
 from tests.flow.at_work import at_work, drain, is_registered, make_due
@@ -123,12 +127,12 @@ async def test_max_idle_time_ends_the_worker_when_nothing_has_come_for_so_long(
 
 
 @pytest.fixture
-async def three_queues(backend: RedisBackend) -> AsyncIterator[RedisBackend]:
+async def three_queues(backend: RedisBackend) -> RedisBackend:
     """Queues a, b and c with four jobs each."""
     for name in "cba":
         queue = Queue(name, backend)
         await queue.enqueue_many(queue.prepare_data(jobs.record, (f"{name}{n}",)) for n in range(4))
-    yield backend
+    return backend
 
 
 async def test_first_queue_is_emptied_first(three_queues: RedisBackend) -> None:
@@ -217,11 +221,10 @@ async def test_job_that_plain_rq_pushed_is_seen_soon(backend: RedisBackend) -> N
         async with at_work(backend, with_scheduler=with_scheduler):
             await asyncio.sleep(0.3)
             assert job.spec is not None
-            fields = {"status": "queued", "origin": "q", "data": job.spec.data, "timeout": 180}
-            flat = [part for pair in fields.items() for part in pair]
+            data, key = job.spec.data, backend.keys.job(job.id)
             pushed_at = time.monotonic()
             await backend.run(
-                ["HSET", backend.keys.job(job.id), *flat],
+                ["HSET", key, "status", "queued", "origin", "q", "data", data, "timeout", 180],
                 ["RPUSH", backend.keys.queue("q"), job.id],
             )
             assert await job.wait(timeout=5) == 3
@@ -299,6 +302,23 @@ async def test_worker_announces_itself_as_rqs_does(backend: RedisBackend) -> Non
     assert (await fields(worker, backend))["death"]
     (ttl,) = await backend.run(["TTL", backend.keys.worker("w-1")])
     assert 0 < ttl <= 60
+
+
+async def test_worker_runs_where_the_package_is_not_installed(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a folder on the path, or frozen into a program: only the version is not known."""
+
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(worker_module, "version", version)
+    job = await Queue("q", backend).enqueue(jobs.add, 1, 2)
+
+    await drain(backend, name="w-1")
+
+    assert await job.wait(timeout=5) == 3
+    assert (await fields(Worker("q", backend, name="w-1"), backend))["version"] == "unknown"
 
 
 async def test_name_of_a_living_worker_is_taken(backend: RedisBackend) -> None:
@@ -619,7 +639,11 @@ async def test_handler_that_returns_something_false_ends_the_chain(backend: Redi
     called: list[str] = []
 
     def handler(name: str, answer: object) -> Any:
-        return lambda *_: called.append(name) or answer
+        def handle(*_: Any) -> object:
+            called.append(name)
+            return answer
+
+        return handle
 
     await Queue("q", backend).enqueue(jobs.fail)
     handlers = [handler("a", None), handler("b", True), handler("c", False), handler("d", None)]
@@ -722,16 +746,14 @@ async def test_fault_of_the_worker_itself_costs_one_job_and_not_the_worker(
     bad = await queue.enqueue(jobs.nothing, job_id="bad")
     good = await queue.enqueue(jobs.add, 1, 2)
 
-    from aiorq2 import executor
+    original = Executor.run
 
-    original = executor.decode
-
-    def decode(*args: Any, **kwargs: Any) -> Any:
-        if kwargs["context"] == "bad":
+    async def run(self: Executor, run: Run) -> Outcome:
+        if run.claim.job_id == "bad":
             raise ZeroDivisionError("a bug")
-        return original(*args, **kwargs)
+        return await original(self, run)
 
-    monkeypatch.setattr(executor, "decode", decode)
+    monkeypatch.setattr(Executor, "run", run)
 
     await drain(backend)
 

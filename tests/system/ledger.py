@@ -39,7 +39,7 @@ def by_job(runs: Sequence[Run]) -> dict[str, list[Run]]:
     found: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         found[run.job_id].append(run)
-    return found
+    return dict(found)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def extra_runs(evidence: Evidence) -> dict[str, int]:
     return {
         job_id: len(runs[job_id]) - plan.runs
         for job_id, plan in evidence.plans.items()
-        if len(runs[job_id]) > plan.runs
+        if job_id in runs and len(runs[job_id]) > plan.runs
     }
 
 
@@ -96,7 +96,7 @@ def violations(evidence: Evidence) -> list[str]:
     runs = by_job(evidence.runs)
     found = list(evidence.changes)
     for job_id, plan in evidence.plans.items():
-        found += _wrong_end(evidence, job_id, plan, runs[job_id])
+        found += _wrong_end(evidence, job_id, plan, runs.get(job_id, ()))
     for job_id, extra in extra_runs(evidence).items():
         if extra > evidence.in_flight[job_id]:
             found.append(

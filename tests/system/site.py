@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,15 @@ class Site:
     def runs_of(self, job: Job) -> list[Run]:
         """Return the runs of one job."""
         return [run for run in self.runs() if run.job_id == job.id]
+
+    async def outcomes(self, ids: Iterable[str]) -> dict[str, tuple[str, Any, str | None]]:
+        """Return status, result and traceback of each of these jobs that there is."""
+        found = {}
+        for job in await Job.fetch_many(list(ids), self.backend):
+            if job is not None:
+                await job.refresh()
+                found[job.id] = (job.status.value, job.result, job.exc_info)
+        return found
 
     async def started(self, *jobs: Job, times: int = 1, timeout: float = 20.0) -> list[Run]:
         """Wait until each job has been started so often; return the last run of each."""

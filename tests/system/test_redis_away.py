@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from aiorq2 import Job, Queue
+from aiorq2 import Job, JobStatus, Queue
 from aiorq2.errors import BackendFull
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
@@ -20,7 +20,7 @@ from tests.support.processes import WorkerProcess
 from tests.support.redis_server import RedisServer
 from tests.system import functions
 from tests.system.ledger import overlaps
-from tests.system.site import Site, cpu_s, exit_status, listens
+from tests.system.site import LEASE_S, Site, cpu_s, exit_status, listens
 
 pytestmark = pytest.mark.slow
 
@@ -119,9 +119,9 @@ async def test_redis_away_and_back(site: Site, report: Report, fault: Fault) -> 
     idle = await site.worker(queues=["idle"], lease=lease)
     busy = await site.worker(lease=lease)
     running = [
-        await site.queue.enqueue(function, site.ledger, 1, 4.0)
+        await site.queue.enqueue(function, site.ledger, 1, seconds)
         for function in (functions.work, functions.work_sync)
-        for _ in range(3)
+        for seconds in (1.0, 2.0, 4.0)
     ]
     await site.started(*running)
     jobs: list[Job] = []
@@ -155,20 +155,65 @@ async def test_redis_away_and_back(site: Site, report: Report, fault: Fault) -> 
         assert await asyncio.to_thread(worker.wait) == 0
 
 
-async def test_redis_away_for_almost_a_lease(site: Site) -> None:
+@pytest.mark.parametrize("way", ["killed", "frozen"])
+async def test_redis_away_for_almost_a_lease(site: Site, way: str) -> None:
     """When Redis comes back with leases that have just run out, their owners are heard before anybody reaps."""
     workers = [await site.worker("--concurrency", "2", lease=3) for _ in range(2)]
     jobs = [await site.queue.enqueue(functions.work, site.ledger, 1, 5.0) for _ in range(4)]
     await site.started(*jobs)
 
-    site.server.kill()
-    await asyncio.sleep(2.6)
-    await asyncio.to_thread(site.server.restart)
+    if way == "killed":
+        site.server.kill()
+        await asyncio.sleep(2.6)
+        await asyncio.to_thread(site.server.restart)
+    else:
+        site.server.pause()
+        await asyncio.sleep(2.8)
+        site.server.resume()
 
     assert [await job.wait(20) for job in jobs] == [2] * 4
     assert all("its worker died" not in worker.output() for worker in workers)
     assert overlaps(site.runs()) == []
     assert Counter(run.how for run in site.runs())["end"] == 4
+
+
+async def test_redis_frozen_for_longer_than_a_lease(site: Site) -> None:
+    """Two workers on a Redis that is silent for two leases cancel their jobs in time; each is run again, none beside itself."""
+    workers = [await site.worker("--concurrency", "2") for _ in range(2)]
+    jobs = [
+        await site.queue.enqueue(function, site.ledger)
+        for function in (functions.hang_once, functions.hang_once_sync)
+        for _ in range(2)
+    ]
+    await site.started(*jobs)
+
+    site.server.pause()
+    await asyncio.sleep(2 * LEASE_S)
+    cut = [run.how for run in site.runs()]
+    site.server.resume()
+
+    assert [await job.wait(20) for job in jobs] == ["again"] * 4
+    assert cut == ["cut"] * 4
+    assert overlaps(site.runs()) == []
+    assert [len(site.runs_of(job)) for job in jobs] == [2] * 4
+    assert all(worker.is_running for worker in workers)
+
+
+async def test_redis_full_lets_jobs_end(site: Site) -> None:
+    """What runs while the memory of Redis is used up is settled all the same; only enqueueing is refused."""
+    await site.worker(lease=15)
+    jobs = [await site.queue.enqueue(functions.work, site.ledger, 1, 1.0) for _ in range(20)]
+    await site.started(*jobs)
+
+    site.server.config("maxmemory", "100kb")
+    with pytest.raises(BackendFull):
+        await site.queue.enqueue(functions.work, site.ledger, 1)
+    for job in jobs:
+        await site.has_status(job, JobStatus.FINISHED)
+    site.server.config("maxmemory", 0)
+
+    assert [job.result for job in jobs] == [2] * 20
+    assert len(site.runs()) == 20
 
 
 async def test_redis_away_for_longer_than_a_lease(site: Site, report: Report) -> None:

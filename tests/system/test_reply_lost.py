@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from aiorq2 import Job, JobStatus, Queue, Retry
+from aiorq2 import JobStatus, Queue, Retry
 from aiorq2.backends import scripts
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
@@ -58,11 +58,7 @@ async def test_reply_lost_of_enqueue_claim_and_settle(site: Site, report: Report
         await eventually(lambda: _is_over(site), timeout=60, interval=0.1)
         lost_by_workers = workers_way.replies_lost
 
-    outcomes = {}
-    for job in await Job.fetch_many(list(plans), site.backend):
-        if job is not None:
-            await job.refresh()
-            outcomes[job.id] = (job.status.value, job.result, job.exc_info)
+    outcomes = await site.outcomes(plans)
     report(
         f"{JOBS} jobs, {len(site.runs())} runs; replies lost: {lost_by_producer} of enqueue,"
         f" {lost_by_workers} of the workers' calls; {dict(Counter(one[0] for one in outcomes.values()))}"

@@ -67,8 +67,11 @@ for _, member in ipairs(due) do
   release(job, execution, ARG.queue, not found.err and found[2] or '')
   if not found.err and found[1] and VERB.reap.from[found[1]] then
     local deaths = (tonumber(found[9]) or 0) + 1
-    local again = found[7] and found[8] ~= '0' or (tonumber(found[3]) or 0) > 0
-    if again and deaths < tonumber(ARG.max_deaths) and not found[10] then
+    local again = (tonumber(found[3]) or 0) > 0
+    if found[7] then
+      again = (again or found[8] ~= '0') and deaths < tonumber(ARG.max_deaths)
+    end
+    if again and not found[10] then
       revive(job, key, found, deaths)
     else
       redis.call('HSET', key, 'aio_deaths', deaths)

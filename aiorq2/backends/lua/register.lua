@@ -1,4 +1,4 @@
---- Announce a worker under a name that no living worker has. `queues` are given after their count, then the fields of its hash.
+--- Announce a worker under a name that no living worker has; one that announces itself again `replaces` itself. `queues` are given after their count, then the fields of its hash.
 --- ARGV: worker instance replaces ttl queue_count ...queues_and_fields
 --- REPLY: OK · NAME_TAKEN fields
 
@@ -9,7 +9,7 @@ if is_other and not (ARG.replaces ~= '' and found[1] == ARG.replaces) then
   return {REPLY.NAME_TAKEN, redis.call('HGETALL', key)}
 end
 redis.call('DEL', key)
-if found.err or found[1] ~= ARG.instance then
+if (found.err or found[1] ~= ARG.instance) and ARG.replaces ~= ARG.instance then
   redis.call('DEL', K.worker_executions(ARG.worker)) -- a dead namesake's runs are not ours: their leases have to end
 end
 local first_field = ARG.queues_and_fields + tonumber(ARG.queue_count)

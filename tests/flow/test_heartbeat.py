@@ -1,0 +1,276 @@
+"""Leases: kept alive while a job runs, whatever it does to the event loop, and freed when their worker is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from aiorq2 import Job, JobFailed, Queue, Retry, connect
+from aiorq2.backends.base import Claim, ClaimRequest, Seat
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.upkeep import Heartbeat
+from tests.flow.at_work import at_work, drain
+from tests.support import jobs
+from tests.support.chaos_proxy import ChaosProxy
+from tests.support.eventually import eventually, gates
+
+LEASE = 0.6
+
+
+async def vanish_with(backend: RedisBackend, count: int = 1, lease: float = LEASE) -> list[Claim]:
+    """Be a worker that starts jobs and is never heard of again."""
+    seat = Seat("vanished", "instance", lease)
+    return list((await backend.claim(seat, ClaimRequest(count, ("q",)))).claims)
+
+
+async def lease_left(backend: RedisBackend, job: Job) -> float | None:
+    """Return for how many seconds the lease of a job lasts, None when it has none."""
+    flat, (second, micro) = await backend.run(
+        ["ZRANGE", backend.keys.wip("q"), 0, -1, "WITHSCORES"], ["TIME"]
+    )
+    scores = dict(zip(flat[::2], flat[1::2], strict=True))
+    for member, score in scores.items():
+        if member.decode().startswith(f"{job.id}:"):
+            return float(score) - int(second) - int(micro) / 1e6
+    return None
+
+
+# -- kept alive --------------------------------------------------------------------------------------
+
+
+async def test_lease_is_kept_while_a_job_runs(backend: RedisBackend) -> None:
+    """For as long as it takes: three leases and more, beside a second worker that would take it over."""
+    queue = Queue("q", backend)
+    job = await queue.enqueue(jobs.slow, LEASE * 3.5)
+    sync = await queue.enqueue(jobs.slow_sync, LEASE * 3.5)
+
+    async with at_work(backend, lease=LEASE), at_work(backend, lease=LEASE):
+        assert await job.wait(timeout=10) == LEASE * 3.5
+        assert await sync.wait(timeout=10) == LEASE * 3.5
+
+    assert (job.attempt, sync.attempt) == (1, 1)
+
+
+async def test_blocked_event_loop_costs_no_lease_and_is_reported(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The heartbeat lives in a thread; it says which jobs run and in which line the loop is stuck."""
+    queue = Queue("q", backend)
+    neighbour = await queue.enqueue(jobs.wait_gate, "g")
+
+    async with at_work(backend, lease=LEASE):
+        await eventually(lambda: gates["g"].arrivals == 1)
+        blocking = await queue.enqueue(jobs.blocks_loop, max(LEASE * 4, 2.5))
+        await blocking.wait(timeout=15)
+        left = await lease_left(backend, neighbour)
+        gates["g"].open()
+        assert await neighbour.wait(timeout=5) == "g"
+        await eventually(lambda: "answers again" in caplog.text)
+
+    assert left is not None
+    assert left > 0
+    assert (neighbour.attempt, blocking.attempt) == (1, 1)
+    (report,) = [one for one in caplog.records if "has not answered" in one.getMessage()]
+    assert report.levelno == logging.WARNING
+    assert blocking.id in report.getMessage()
+    assert "in blocks_loop" in report.getMessage()
+
+
+async def test_heartbeat_outlives_an_error_that_nobody_thought_of(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A dead heartbeat would cost every lease; it is logged and goes on."""
+    original = RedisBackend.extend
+    raised: list[int] = []
+
+    async def extend(self: RedisBackend, *args: Any) -> Any:
+        if len(raised) < 2:
+            raised.append(1)
+            raise ZeroDivisionError("a bug")
+        return await original(self, *args)
+
+    monkeypatch.setattr(RedisBackend, "extend", extend)
+    job = await Queue("q", backend).enqueue(jobs.slow, LEASE * 2.5)
+
+    async with at_work(backend, lease=LEASE):
+        assert await job.wait(timeout=10) == LEASE * 2.5
+
+    assert job.attempt == 1
+    assert "ZeroDivisionError: a bug" in caplog.text
+
+
+async def test_reaper_outlives_an_error_that_nobody_thought_of(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and the next pass comes."""
+    original = RedisBackend.reap
+    raised: list[int] = []
+
+    async def reap(self: RedisBackend, *args: Any, **options: Any) -> Any:
+        if not raised:
+            raised.append(1)
+            raise ZeroDivisionError("a bug")
+        return await original(self, *args, **options)
+
+    monkeypatch.setattr(RedisBackend, "reap", reap)
+    job = await Queue("q", backend).enqueue(jobs.add, 1, 2)
+    await vanish_with(backend)
+
+    async with at_work(backend, lease=LEASE):
+        assert await job.wait(timeout=10) == 3
+
+    assert "ZeroDivisionError: a bug" in caplog.text
+
+
+# -- freed -------------------------------------------------------------------------------------------
+
+
+async def test_job_of_a_vanished_worker_is_run_again_soon_after_its_lease(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Within a second: any worker of the queue frees it, and it goes to the front."""
+    queue = Queue("q", backend)
+    blocker = await queue.enqueue(jobs.wait_gate, "g")
+
+    async with at_work(backend, lease=LEASE, concurrency=1):
+        await eventually(blocker.is_started)
+        job = await queue.enqueue(jobs.record, "orphan")
+        await queue.enqueue(jobs.record, "later")
+        await vanish_with(backend)
+        vanished_at = time.monotonic()
+        await eventually(job.is_queued, timeout=10)
+        assert time.monotonic() - vanished_at < LEASE + 1.5
+        assert (await queue.get_job_ids())[0] == job.id
+        gates["g"].open()
+        assert await job.wait(timeout=5) == "orphan"
+
+    assert jobs.recorded[0] == "orphan"
+    assert job.attempt == 2
+    assert f"job {job.id} of queue q: its worker died; it is queued again" in caplog.text
+
+
+async def test_job_whose_workers_keep_dying_has_failed(backend: RedisBackend) -> None:
+    """The third death is the last: a job that kills workers does not take the fleet along."""
+    job = await Queue("q", backend).enqueue(jobs.record, "never", retry=Retry(10))
+
+    for _ in range(3):
+        await vanish_with(backend, lease=0.05)
+        await asyncio.sleep(0.06)
+        await backend.reap("q", max_deaths=3)
+
+    assert await drain(backend) is False
+    with pytest.raises(JobFailed, match="AbandonedJobError"):
+        await job.wait(timeout=5)
+    assert jobs.recorded == []
+
+
+async def test_job_that_must_not_be_redelivered_fails_with_its_worker(
+    backend: RedisBackend,
+) -> None:
+    """``redeliver=False`` is RQ's rule: nobody knows how far it came."""
+    job = await Queue("q", backend).enqueue(jobs.record, "once", redeliver=False)
+    await vanish_with(backend)
+
+    async with at_work(backend, lease=LEASE):
+        with pytest.raises(JobFailed, match="AbandonedJobError"):
+            await job.wait(timeout=10)
+
+    assert jobs.recorded == []
+
+
+@pytest.mark.usefixtures("short_patience")
+async def test_late_worker_changes_nothing(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run whose lease was taken away is cancelled, and what it would have said is refused."""
+    queue = Queue("q", backend)
+    job = await queue.enqueue(jobs.swallow_cancel, "g")
+
+    async with at_work(backend, lease=LEASE):
+        await eventually(lambda: gates["g"].arrivals == 1)
+        (member,) = (await backend.run(["ZRANGE", backend.keys.wip("q"), 0, -1]))[0]
+        await backend.run(["ZREM", backend.keys.wip("q"), member])  # as rq's maintenance does
+        await eventually(lambda: "lost" in caplog.text or "given back" in caplog.text)
+        gates["g"].open()
+
+    assert "was not accepted (LEASE_LOST)" in caplog.text
+    await job.refresh()
+    assert job.status == "started"
+    await backend.run(["HSET", backend.keys.job(job.id), "status", "failed"])
+    await job.delete()
+
+
+async def test_jobs_that_a_worker_never_heard_of_are_given_back(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Started under its name by a claim whose answer got lost: its heartbeat finds them, and they run."""
+    queue = Queue("q", backend)
+    async with at_work(backend, lease=4, concurrency=1, name="w-1") as worker:
+        blocker = await queue.enqueue(jobs.wait_gate, "g")
+        await eventually(blocker.is_started)
+        job = await queue.enqueue(jobs.add, 1, 2)
+        lost = await backend.claim(worker._seat, ClaimRequest(1, ("q",)))
+        assert [one.job_id for one in lost.claims] == [job.id]
+
+        await eventually(job.is_queued)
+
+        gates["g"].open()
+        assert await job.wait(timeout=5) == 3
+
+    assert job.attempt == 1
+    assert "giving back 1 jobs that it was given and never heard of" in caplog.text
+
+
+async def test_busy_worker_has_no_strays(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What has just been settled or claimed when the heartbeat looks is none."""
+    queue = Queue("q", backend)
+
+    async with at_work(backend, lease=0.4, concurrency=20):
+        made = await queue.enqueue_many(queue.prepare_data(jobs.slow, (0.002,)) for _ in range(200))
+        await asyncio.gather(*[job.wait(timeout=30) for job in made])
+
+    assert "never heard of" not in caplog.text
+
+
+# -- cut off -----------------------------------------------------------------------------------------
+
+
+async def test_worker_that_cannot_reach_redis_for_a_lease_cancels_what_it_runs(
+    chaos_proxy: ChaosProxy,
+    redis_backend: RedisBackend,
+    key_prefix: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Others may have taken over; when it is back it works on."""
+    far = connect(chaos_proxy.url, key_prefix=key_prefix)
+    queue = Queue("q", redis_backend)
+    job = await queue.enqueue(jobs.wait_gate, "g")
+
+    async with at_work(far, lease=1):
+        await eventually(job.is_started)
+        chaos_proxy.stall()
+        await eventually(lambda: "out of reach" in caplog.text, timeout=10)
+        gates["g"].open()
+        chaos_proxy.resume()
+        assert await job.wait(timeout=20) == "g"
+        assert await (await queue.enqueue(jobs.add, 1, 2)).wait(timeout=20) == 3
+    await far.close()
+
+    assert gates["g"].arrivals == 2
+
+
+async def test_heartbeat_thread_ends_with_its_worker(backend: RedisBackend) -> None:
+    """At once, and none is left."""
+    for _ in range(5):
+        started = time.monotonic()
+        await drain(backend)
+        assert time.monotonic() - started < 1
+
+    assert not [one for one in threading.enumerate() if isinstance(one, Heartbeat)]

@@ -1,0 +1,1 @@
+"""What users' type checkers see: checked by mypy, never run."""
