@@ -84,7 +84,7 @@ class Dependency:
         allow_failure: bool = False,
         enqueue_at_front: bool = False,
     ) -> None:
-        given = [jobs] if isinstance(jobs, str) or hasattr(jobs, "id") else list(jobs)
+        given = _several(jobs)
         if not given:
             raise InvalidOption("Dependency(jobs=[]): at least one job is needed")
         self.job_ids = tuple(_id_of(one) for one in given)
@@ -108,10 +108,9 @@ class Parents:
         """Return what a ``depends_on`` means: a job, an id, a ``Dependency``, or a list of these."""
         if depends_on is None:
             return None
-        is_one = isinstance(depends_on, str | Dependency) or hasattr(depends_on, "id")
-        given: list[Any] = [depends_on] if is_one else list(depends_on)  # type: ignore[call-overload]
         dependencies = [
-            one if isinstance(one, Dependency) else _as_dependency(one) for one in given
+            one if isinstance(one, Dependency) else _as_dependency(one)
+            for one in _several(depends_on)
         ]
         if not dependencies:
             return None
@@ -212,11 +211,16 @@ def as_rate_limit(given: object) -> RateLimit | None:
 
 def as_webhooks(given: object) -> tuple[Webhook, ...]:
     """Return one or several ``Webhook`` as a tuple."""
-    several = () if given is None else (given,) if isinstance(given, Webhook) else tuple(given)  # type: ignore[arg-type]
-    for one in several:
-        if not isinstance(one, Webhook):
-            raise InvalidOption(f"webhooks must be Webhook objects, not {type(one).__name__}")
-    return several
+    return () if given is None else tuple(_as_webhook(one) for one in _several(given))
+
+
+def _as_webhook(given: object) -> Webhook:
+    if isinstance(given, Webhook):
+        return given
+    if hasattr(given, "url") and hasattr(given, "job_status"):  # rq's
+        rq: Any = given
+        return Webhook(rq.url, rq.job_status, rq.method, rq.headers, rq.timeout)
+    raise InvalidOption(f"webhooks must be Webhook objects, not {type(given).__name__}")
 
 
 def _as_dependency(given: object) -> Dependency:
@@ -226,6 +230,12 @@ def _as_dependency(given: object) -> Dependency:
             given.dependencies, given.allow_failure, bool(getattr(given, "enqueue_at_front", False))
         )
     return Dependency(given)  # type: ignore[arg-type]  # checked there
+
+
+def _several(given: object) -> list[Any]:
+    """Return what may be one or several; whatever is no collection is one."""
+    is_several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    return list(given) if is_several and not hasattr(given, "id") else [given]  # type: ignore[call-overload]
 
 
 def _id_of(job: object) -> str:

@@ -225,9 +225,7 @@ async def test_a_thousand_wait_for_one(backend: RedisBackend) -> None:
 async def test_one_waits_for_a_thousand(backend: RedisBackend) -> None:
     """It starts once, after the last of them."""
     queue, size = Queue("q", backend), size_of(backend, 1000)
-    parents = await queue.enqueue_many(
-        [Queue.prepare_data(jobs.record, (n,)) for n in range(size)]
-    )
+    parents = await queue.enqueue_many([Queue.prepare_data(jobs.record, (n,)) for n in range(size)])
     await queue.enqueue(jobs.record, "last", depends_on=parents)
 
     await drain(backend)
@@ -284,9 +282,7 @@ async def test_dependent_that_allows_failure_starts(backend: RedisBackend) -> No
     queue = Queue("q", backend)
     failing = await queue.enqueue(jobs.fail)
     cancelled = await queue.enqueue(jobs.nothing)
-    one = await queue.enqueue(
-        jobs.nothing, depends_on=Dependency(failing, allow_failure=True)
-    )
+    one = await queue.enqueue(jobs.nothing, depends_on=Dependency(failing, allow_failure=True))
     two = await queue.enqueue(
         jobs.nothing, depends_on=Dependency([failing, cancelled], allow_failure=True)
     )
@@ -452,7 +448,9 @@ async def test_delete_can_take_the_dependents_with_it(backend: RedisBackend) -> 
 
     await top.delete(delete_dependents=True)
 
-    assert [name for name in await stored(backend) if name.startswith("job:")] == [f"job:{other.id}"]
+    assert [name for name in await stored(backend) if name.startswith("job:")] == [
+        f"job:{other.id}"
+    ]
     assert await DeferredJobRegistry("q", backend).count() == 0
 
 
@@ -498,7 +496,9 @@ async def test_dependents_of_a_job_that_died_with_its_worker(backend: RedisBacke
     queue = Queue("q", backend)
     parent = await queue.enqueue(jobs.nothing)
     waits, allows, ends = [
-        await queue.enqueue(jobs.nothing, depends_on=Dependency(parent, allow_failure=allowed), **more)
+        await queue.enqueue(
+            jobs.nothing, depends_on=Dependency(parent, allow_failure=allowed), **more
+        )
         for allowed, more in (
             (False, {}),
             (True, {}),

@@ -3,7 +3,7 @@
 --- REPLY: OK more
 --- @include dependents
 
-local parent = redis.call('HRANDFIELD', K.releasing())
+local parent = redis.call('HRANDFIELD', K.releasing(), 1)[1]
 if not parent then
   return {REPLY.OK, 0}
 end
