@@ -80,14 +80,13 @@ def _own_streams() -> Iterator[None]:
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.dup2(nothing, number)
-    os.close(nothing)
     try:
         yield
     finally:
         sys.stdin, sys.stdout, sys.stderr = names
-        for number, pipe in enumerate(pipes):
-            os.dup2(pipe, number)
-            os.close(pipe)
+        for number, descriptor in enumerate((*pipes, nothing)):  # the job may have closed them
+            os.dup2(descriptor, number)
+            os.close(descriptor)
 
 
 def _run_parcel(parcel: Parcel) -> Return:
