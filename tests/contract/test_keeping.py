@@ -98,9 +98,11 @@ async def test_dependencies_are_kept_with_the_job(backend: RedisBackend) -> None
     """The sets by which RQ knows who waits for whom last as long as the job does, over failure, requeue and the end."""
     claimed = await stage.start(backend, failure_ttl=70, result_ttl=0)
     sets = [backend.keys.dependents(claimed.job_id), backend.keys.dependencies(claimed.job_id)]
-    waits = ["status", "deferred", "data", "x", "dependency_ids", f'["{claimed.job_id}"]']
+    waits = ["status", "deferred", "data", "x", "origin", QUEUE]
+    waits += ["dependency_ids", f'["{claimed.job_id}"]']
     await backend.run(
         ["HSET", backend.keys.job("child"), *waits],
+        ["ZADD", backend.keys.deferred(QUEUE), 1, "child"],
         ["SADD", sets[0], "child"],
         ["SADD", sets[1], "parent"],
     )
