@@ -125,9 +125,9 @@ class Home:
             self._releasing.cancel()
             await asyncio.wait({self._releasing})
         if self.client is not None:
-            await self.client.aclose()
+            await self.client.aclose(close_connection_pool=True)
         if self.sync_client is not None:
-            self.sync_client.close()
+            self.sync_client.connection_pool.disconnect()
         await self.waiting.close()
         await self.calls.close()
         await self.reads.close()

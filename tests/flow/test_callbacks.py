@@ -14,6 +14,7 @@ import redis.asyncio
 
 from aiorq2 import AbandonedJobError, Callback, InvalidOption, Job, Queue, Retry, get_current_job
 from aiorq2.backends.redis import RedisBackend
+from tests.contract import stage
 from tests.flow.at_work import at_work, drain
 from tests.support import jobs
 from tests.support.eventually import eventually, gates
@@ -82,7 +83,7 @@ async def takes_long(*_: Any) -> None:
 
 def takes_long_sync(*_: Any) -> None:
     """Take more time than it has, in a thread."""
-    time.sleep(1)
+    time.sleep(1.3)
 
 
 def saves_meta(job: Job, connection: Any, result: Any) -> None:
@@ -190,27 +191,32 @@ async def test_stop_whose_callback_raises_stays_a_stop(backend: RedisBackend) ->
         await eventually(job.is_stopped)
 
 
-@pytest.mark.parametrize("callback", [takes_long, takes_long_sync])
-async def test_callback_has_a_timeout_of_its_own(backend: RedisBackend, callback: Any) -> None:
-    """60 seconds, or what ``Callback(timeout=…)`` says."""
-    options = Callback(callback, timeout=1)
-    assert Callback(callback).timeout == 60
-    options.timeout = 0.2
-    job = await Queue("q", backend).enqueue(jobs.nothing, on_success=options)
-    await backend.run(["HSET", backend.keys.job(job.id), "success_callback_timeout", 0])
-    assert job.callback_timeout("success") == 1
+async def test_callback_has_a_timeout_of_its_own(backend: RedisBackend) -> None:
+    """A minute, or what ``Callback(timeout=…)`` says."""
+    queue = Queue("q", backend)
 
-
-async def test_callback_that_takes_too_long_is_given_up(backend: RedisBackend) -> None:
-    """The job has failed then."""
-    job = await Queue("q", backend).enqueue(
-        jobs.nothing, on_success=Callback(takes_long, timeout=1)
+    job = await queue.enqueue(
+        jobs.nothing, on_success=succeeded, on_failure=Callback(failed, timeout="2m")
     )
+
+    assert [job.callback_timeout(event) for event in ("success", "failure", "stopped")] == [
+        60,
+        120,
+        None,
+    ]
+
+
+@pytest.mark.parametrize("callback", [takes_long, takes_long_sync])
+async def test_callback_that_takes_too_long_is_given_up(
+    backend: RedisBackend, callback: Any
+) -> None:
+    """The job has failed then."""
+    job = await Queue("q", backend).enqueue(jobs.nothing, on_success=Callback(callback, timeout=1))
 
     await drain(backend)
 
     assert await job.get_status() == "failed"
-    assert "takes_long took longer than 1 seconds" in (job.exc_info or "")
+    assert f"{callback.__name__} took longer than 1 seconds" in (job.exc_info or "")
 
 
 async def test_callback_sees_the_job_and_may_write_its_meta(backend: RedisBackend) -> None:
@@ -257,8 +263,6 @@ async def test_job_that_died_with_its_worker_is_told_as_a_failure(
     """The worker that notices it calls back with ``AbandonedJobError``, once the job has failed for good."""
     queue = Queue("q", redis_backend)
     job = await queue.enqueue(jobs.nothing, redeliver=False, on_failure=failed)
-    from tests.contract import stage
-
     claim = (await redis_backend.claim(stage.SEAT, stage.request())).claims[0]
     await stage.end_lease(redis_backend, claim)
 
