@@ -140,8 +140,7 @@ class Queue(QueueContents):
             )
         spec, job = self._prepared(f, args, kwargs, options)
         spec = replace(spec, status=JobStatus.SCHEDULED, due_at=due_at, due_in=due_in)
-        job.see_status(JobStatus.SCHEDULED)
-        return await self._send(spec, job)
+        return await self._send_prepared(spec, job)
 
     async def schedule_job(self, job: Job, moment: datetime) -> Job:
         """Have a job wait for its time: one that ``create_job`` made, or one that is scheduled, for which it is another time.
@@ -156,10 +155,7 @@ class Queue(QueueContents):
             await self.backend.reschedule(job.id, due_at)
             return job
         spec = replace(job.spec, origin=self.name, status=JobStatus.SCHEDULED, due_at=due_at)
-        job.prepare(spec)
-        await self._send(spec, job)
-        job.spec = None
-        return job
+        return await self._send_prepared(spec, job)
 
     async def enqueue_call(
         self,
@@ -258,15 +254,19 @@ class Queue(QueueContents):
             origin=self.name,
             options=replace(job.spec.options, at_front=at_front or job.spec.options.at_front),
         )
-        job.prepare(spec)
-        await self._send(spec, job)
-        job.spec = None
-        return job
+        return await self._send_prepared(spec, job)
 
     async def _enqueue(
         self, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], options: EnqueueOptions
     ) -> Job:
         return await self._send(*self._prepared(func, args, kwargs, options))
+
+    async def _send_prepared(self, spec: JobSpec, job: Job) -> Job:
+        """Send a spec that is not the one the handle was made with."""
+        job.prepare(spec)
+        sent = await self._send(spec, job)
+        job.spec = None
+        return sent
 
     async def _send(self, spec: JobSpec, job: Job) -> Job:
         if not self.is_async:

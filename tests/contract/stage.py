@@ -186,8 +186,8 @@ async def hold(backend: RedisBackend, rate: str) -> None:
 async def limit(backend: RedisBackend, job_id: str) -> None:
     """Give a job a rate limit whose only place is taken."""
     await hold(backend, job_id)
-    fields = ["rate_limit_key", job_id, "rate_limit_concurrency", 1]
-    await backend.run(["HSET", backend.keys.job(job_id), *fields])
+    key = backend.keys.job(job_id)
+    await backend.run(["HSET", key, "rate_limit_key", job_id, "rate_limit_concurrency", 1])
 
 
 async def finish_elsewhere(backend: RedisBackend) -> None:

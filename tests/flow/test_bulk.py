@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ async def failed(backend: RedisBackend) -> list[Job]:
     return found
 
 
-async def last(steps: Any) -> Step:
+async def last(steps: AsyncIterator[Step]) -> Step:
     """Take all the steps, and return the last one."""
     return [step async for step in steps][-1]
 
