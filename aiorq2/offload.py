@@ -6,15 +6,19 @@ Results and failures come back as plain text and bytes, so that an exception or 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import inspect
 import os
 import pickle
 import signal
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NoReturn
 
 from aiorq2.backends import connect
@@ -27,6 +31,8 @@ from aiorq2.job import Job, closing, current_job
 from aiorq2.options import Retry
 from aiorq2.payloads import Call
 from aiorq2.serializers import Serializer
+
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,23 @@ class Return:
 
 
 def warm_up() -> None:
-    """Do nothing: when this has been called, the process is there and has imported what it needs."""
+    """When this has been called, the process is there, has imported what it needs, and will not outlive the worker: a job of a
+    dead worker is run again elsewhere."""
+    _die_with_parent()
+
+
+@cache
+def _die_with_parent() -> None:
+    """End this process when its parent has: by the kernel where it offers that (Linux), else by looking now and then."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def run_parcel(parcel: Parcel) -> Return:

@@ -169,8 +169,8 @@ def measure_one(
 
 def table(samples: Samples) -> list[str]:
     """Return the lines of a Markdown table, the quickest peer first."""
-    titles = ("queue", "jobs/s, median", "min", "max", "aiorq2 is faster by", "commands/job")
-    titles += ("reads/job", "Redis CPU µs/job", "client CPU µs/job")
+    titles = ["queue", "jobs/s, median", "min", "max", "aiorq2 is faster by", "commands/job"]
+    titles += ["reads/job", "Redis CPU µs/job", "client CPU µs/job"]
     lines = [f"| {' | '.join(titles)} |", "| --- |" + " ---: |" * (len(titles) - 1)]
     rows = []
     for name, taken in samples.items():

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -141,13 +142,17 @@ def enqueue(setting: Setting) -> Sample:
         command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
+        impatience = threading.Timer(STARTING_S, process.kill)
+        impatience.start()
         try:
             if process.stdout.readline() != "ready\n":
                 raise Failed("the producer did not start")
+            impatience.cancel()
             warm = setting.environment.peer.waiting(setting.redis)
             before = Counters.of(setting.redis)
             out, _ = process.communicate("go\n", timeout=setting.time_limit_s)
         except BaseException:
+            impatience.cancel()
             process.kill()
             raise
     after = Counters.of(setting.redis)
