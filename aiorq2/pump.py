@@ -395,6 +395,12 @@ class Pump:
     def _allow_for_end(self, run: Run) -> None:
         self._loop.call_later(CANCEL_GRACE_S, self._abandon, run)
 
+    def abandon_all(self) -> None:
+        """Write off what was told to end and has not: the worker is about to go."""
+        for run in list(self._runs.values()):
+            if run.is_interrupted:
+                self._abandon(run)
+
     def _abandon(self, run: Run) -> None:
         if not run.is_settled and not run.has_ended:
             log.error(

@@ -40,6 +40,8 @@ log = logging.getLogger("aiorq2.worker")
 
 CLOSING_S = 1.0
 """How much of the last two seconds of a stop is kept for what comes after the jobs."""
+SETTLING_S = 0.5
+"""How much before that what was told to end and has not is given back, with the last pipeline."""
 PROMOTE = 100
 """How many scheduled jobs of a queue one claim moves at the most, once they are due."""
 
@@ -208,7 +210,9 @@ class Worker:
             log.info("worker %s: stopping; %d jobs are running", self.name, pump.running)
             pump.stop()
             loop.call_later(self.grace, pump.interrupt_all, Reason.SHUTDOWN)
-            loop.call_later(self.grace + CANCEL_GRACE_S - CLOSING_S, self._task.cancel)
+            end = self.grace + CANCEL_GRACE_S - CLOSING_S
+            loop.call_later(end - SETTLING_S, pump.abandon_all)
+            loop.call_later(end, self._task.cancel)
             if pump.is_idle:
                 loop.call_later(0.3, self._leave_if_idle, pump)
         elif not self._is_forced:

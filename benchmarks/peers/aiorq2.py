@@ -16,7 +16,7 @@ PACKAGES = (
 )  # uvloop: as the CLI does; redis-py's hiredis comes with it
 PYTHON = (3, 11)
 SHARE = 1.0
-CONCURRENCY = 100  # the default
+CONCURRENCY = 256  # the largest batch that it claims; a tenth faster than its default of 100
 
 
 def stored(redis: Any, total: int) -> int:

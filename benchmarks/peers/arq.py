@@ -16,7 +16,7 @@ PACKAGES = (
 )  # redis-py uses hiredis where it is; uvloop as for any asyncio program
 PYTHON = (3, 11)
 SHARE = 0.1
-CONCURRENCY = 100
+CONCURRENCY = 500  # some faster than with its default of 10, as it reads 2 500 ids at a time then
 CHUNK = 100
 
 

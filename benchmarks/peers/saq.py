@@ -16,7 +16,7 @@ PACKAGES = (
 )
 PYTHON = (3, 11)
 SHARE = 0.25
-CONCURRENCY = 100
+CONCURRENCY = 10  # the default; more makes no difference that can be seen
 CHUNK = 500
 
 
