@@ -18,6 +18,7 @@ from aiorq2.errors import (
     JobCancelled,
     JobFailed,
     JobTimeoutException,
+    NoSuchGroupError,
     NoSuchJobError,
     PayloadTooLarge,
     SerializationError,
@@ -25,12 +26,15 @@ from aiorq2.errors import (
     UnknownFunction,
     WorkerNameTaken,
 )
-from aiorq2.job import Job, get_current_job
+from aiorq2.executions import Execution
+from aiorq2.group import Group
+from aiorq2.job import Job, cancel_job, get_current_job, requeue_job
 from aiorq2.options import Retry
 from aiorq2.queue import Queue
 from aiorq2.results import Result
 from aiorq2.signing import signed
 from aiorq2.states import JobStatus
+from aiorq2.terms import Callback, Dependency, RateLimit, Repeat, Webhook
 from aiorq2.worker import Worker
 
 __version__ = "0.1.0"
@@ -42,9 +46,13 @@ __all__ = [
     "BackendFull",
     "BackendRefused",
     "BackendUnavailable",
+    "Callback",
+    "Dependency",
     "DeserializationError",
     "DuplicateJobError",
+    "Execution",
     "FunctionNotAllowed",
+    "Group",
     "InvalidFunction",
     "InvalidJobOperation",
     "InvalidOption",
@@ -53,19 +61,25 @@ __all__ = [
     "JobFailed",
     "JobStatus",
     "JobTimeoutException",
+    "NoSuchGroupError",
     "NoSuchJobError",
     "PayloadTooLarge",
     "Queue",
+    "RateLimit",
+    "Repeat",
     "Result",
     "Retry",
     "SerializationError",
     "TimeoutFormatError",
     "UnknownFunction",
+    "Webhook",
     "Worker",
     "WorkerNameTaken",
     "__version__",
+    "cancel_job",
     "connect",
     "get_current_job",
     "register",
+    "requeue_job",
     "signed",
 ]

@@ -4,6 +4,8 @@
 
     AiorqError
     ├── NoSuchJobError              there is no job with this id
+    ├── NoSuchGroupError            … no group with this name
+    ├── NoSuchExecutionError (ValueError) … no run: it is over
     ├── InvalidJobOperation         the job is in a status that does not allow this
     ├── DuplicateJobError           unique=True and the id is taken
     ├── InvalidOption (ValueError)  an argument that cannot be meant
@@ -40,6 +42,14 @@ class AiorqError(Exception):
 
 class NoSuchJobError(AiorqError):
     """There is no job with this id (never was, expired, or was deleted)."""
+
+
+class NoSuchGroupError(AiorqError):
+    """There is no group of this name, or none of its jobs is left."""
+
+
+class NoSuchExecutionError(AiorqError, ValueError):
+    """There is no such run of this job; it is over. (RQ raises ``ValueError``.)"""
 
 
 class InvalidJobOperation(AiorqError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import logging
 import math
 import pickle
 import time
@@ -20,6 +21,7 @@ from aiorq2.allowlist import AllowList
 from aiorq2.backends.base import Claim, JobRecord
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import is_coroutine_callable
+from aiorq2.callbacks import Callbacks
 from aiorq2.errors import (
     AbandonedJobError,
     DeserializationError,
@@ -39,11 +41,13 @@ from aiorq2.offload import Parcel, run_parcel, warm_up
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_value
 from aiorq2.payloads import decode_call as decode
-from aiorq2.retrying import as_retry, retry_after_failure, retry_as_asked
+from aiorq2.retrying import as_retry, next_repeat, retry_after_failure, retry_as_asked
 from aiorq2.run import Reason, Run
 from aiorq2.serializers import Serializer
+from aiorq2.states import JobStatus
 from aiorq2.timing import to_iso
 
+log = logging.getLogger("aiorq2.worker")
 T = TypeVar("T")
 
 STOPPED_TEXT = "Job stopped by user, work-horse terminated."
@@ -73,6 +77,7 @@ class Executor:
         self._backend = backend
         self._serializer = serializer
         self._allow = allow
+        self._callbacks = Callbacks(backend, allow)
         self._result_limit = result_limit
         self._portable_serializer = serializer if _is_portable(serializer) else None
         self._threads = asyncio.Semaphore(sync_concurrency)
@@ -97,7 +102,37 @@ class Executor:
             failure = raised
         finally:
             run.end_timer()
-        return self._outcome(run, value, failure)
+        outcome = self._outcome(run, value, failure)
+        run.has_ended = True
+        if not claim.record.has_callbacks:
+            return outcome
+        return await self._after(run, job, outcome, value)
+
+    async def _after(self, run: Run, job: Job, outcome: Outcome, value: Any) -> Outcome:
+        """Call back, in RQ's order and with RQ's effect: a success whose callback raises is a failure, and a failure's callback
+        that raises takes the failure's place. Only then is the outcome written."""
+        if isinstance(outcome, Finished):
+            try:
+                job.see_status(JobStatus.FINISHED)
+                await self._callbacks.call("success", job, value)
+            except Exception as error:  # noqa: BLE001  user code
+                outcome = self._failed(run, error)
+        if isinstance(outcome, Failed | Retried) and run.error is not None:
+            try:
+                job.see_status(JobStatus.FAILED)
+                failure = run.error
+                await self._callbacks.call(
+                    "failure", job, type(failure), failure, failure.__traceback__
+                )
+            except Exception as error:  # noqa: BLE001  user code
+                outcome = self._failed(run, error)
+        if isinstance(outcome, Stopped):
+            try:
+                job.see_status(JobStatus.STOPPED)
+                await self._callbacks.call("stopped", job)
+            except Exception:
+                log.exception("job %s: its callback raised", job.id)
+        return outcome
 
     def abandoned(self, run: Run) -> Outcome:
         """Return the outcome of a run that was told to end and did not."""
@@ -202,8 +237,9 @@ class Executor:
         return self._finished(run, value)
 
     def _finished(self, run: Run, value: Any) -> Outcome:
+        delay, intervals = next_repeat(run.claim.record)
         if value is None:
-            return Finished(time.time(), None)
+            return Finished(time.time(), None, delay, intervals)
         try:
             raw = encode_value(
                 self._serializer,
@@ -218,7 +254,7 @@ class Executor:
             if inspect.iscoroutine(value):
                 value.close()  # nobody will await it
             return self._failed(run, ResultNotSerializable(str(error)), may_retry=False)
-        return Finished(time.time(), raw)
+        return Finished(time.time(), raw, delay, intervals)
 
     def _failed(
         self,

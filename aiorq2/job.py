@@ -6,17 +6,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from datetime import datetime
 from typing import Any, Protocol, Self, TypeVar
 
 from aiorq2.backends import inspect, wire
 from aiorq2.backends.base import Ended, JobRecord, Observed
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.callables import describe_call
-from aiorq2.errors import DeserializationError, JobCancelled, JobFailed, NoSuchJobError
+from aiorq2.errors import NoSuchJobError
+from aiorq2.executions import Execution
+from aiorq2.lineage import delete_with_dependents
 from aiorq2.options import JobSpec
-from aiorq2.payloads import Call, decode_call, decode_value, encode_value
-from aiorq2.results import Result, ResultType, result_of_entry, result_of_record, value_of_record
+from aiorq2.payloads import encode_value
+from aiorq2.results import Result, ResultType, result_of_entry, result_of_record
+from aiorq2.seen import SeenJob
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.states import JobStatus
@@ -34,7 +35,7 @@ class Control(Protocol):
     def check_cancelled(self) -> None: ...
 
 
-class Job:
+class Job(SeenJob):
     """One job, as it was last read. Attributes never touch Redis; what does is a coroutine.
 
     ``refresh()``, ``get_status()`` and ``wait()`` bring every attribute up to date, ``meta``, ``result`` and ``exc_info`` included.
@@ -44,37 +45,8 @@ class Job:
     3
     """
 
-    def __init__(
-        self,
-        record: JobRecord,
-        backend: RedisBackend,
-        serializer: Serializer,
-        *,
-        call: Call | None = None,
-    ) -> None:
-        self.id = record.id
-        self._backend = backend
-        self._serializer = serializer
-        self._record = record
-        self._call = call
-        self._meta: dict[str, Any] | None = None
-        self.control: Control | None = None
-        self.spec: JobSpec | None = None
-        """What ``Queue.create_job`` made, until it is enqueued."""
-        self._latest: Result | None = None
-        self._value: Any = None
-        self._unreadable: DeserializationError | None = None
-        self.exc_info: str | None = None
-        """The traceback of the last failure as text, if the job had failed when it was last looked at; else None."""
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id}: {self.description}>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Job) and other.id == self.id
-
-    def __hash__(self) -> int:
-        return hash(self.id)
+    control: Control | None = None
+    """The run that this job is in, inside of it."""
 
     # -- finding ---------------------------------------------------------------------------------------------------------
 
@@ -97,150 +69,25 @@ class Job:
     async def fetch_many(
         cls, ids: Sequence[str], backend: RedisBackend, serializer: str | Serializer | None = None
     ) -> list[Self | None]:
-        """Return the jobs of these ids, None where there is none. Redis: 1 pipeline per 500 jobs."""
+        """Return the jobs of these ids, None where there is none. Redis: 1 pipeline per 500 jobs, and one for the
+        results of those that keep them in a stream."""
         found = resolve_serializer(serializer)
         records = await inspect.records(backend, ids)
-        return [None if record is None else cls(record, backend, found) for record in records]
+        entries = await inspect.latest_entries(
+            backend, [one.id for one in records if one and one.has_streamed_result]
+        )
+        jobs: list[Self | None] = []
+        for record in records:
+            job = None if record is None else cls(record, backend, found)
+            if job is not None and record is not None:
+                job._see(Observed(record, entries.get(record.id)))
+            jobs.append(job)
+        return jobs
 
     @classmethod
     async def exists(cls, id: str, backend: RedisBackend) -> bool:
         """Return whether there is a job of this id. Redis: 1 call."""
         return bool((await backend.run(["EXISTS", backend.keys.job(id)]))[0])
-
-    # -- what was last seen ----------------------------------------------------------------------------------------------
-
-    @property
-    def func_name(self) -> str:
-        """The dotted name of the function.
-
-        Raises:
-            DeserializationError: the payload was written with another serializer (also ``args`` and ``kwargs``).
-        """
-        return self._decoded().func_name
-
-    @property
-    def instance(self) -> object | None:
-        """The object whose method is called, if one is."""
-        return self._decoded().instance
-
-    @property
-    def args(self) -> tuple[Any, ...]:
-        """The positional arguments."""
-        return self._decoded().args
-
-    @property
-    def kwargs(self) -> dict[str, Any]:
-        """The keyword arguments."""
-        return self._decoded().kwargs
-
-    @property
-    def data(self) -> bytes:
-        """The payload as it lies in Redis."""
-        return self._record.fields.get("data", b"")
-
-    @property
-    def result(self) -> Any:
-        """The return value, if the job had finished when it was last looked at; else None.
-
-        Raises:
-            DeserializationError: it was written with another serializer. Only here: the rest of the job can be read.
-        """
-        if self._unreadable is not None:
-            raise self._unreadable
-        return self._value
-
-    @property
-    def description(self) -> str:
-        """A text for people, by default the call."""
-        told = self._record.text("description")
-        if told is not None or self._call is None:
-            return told or ""
-        return describe_call(self._call.func_name, self._call.args, self._call.kwargs)
-
-    @property
-    def origin(self) -> str:
-        """The name of the queue."""
-        return self._record.origin
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        """What the job and its users keep beside it. Change it freely, then ``await job.save_meta()``."""
-        if self._meta is None:
-            raw = self._record.fields.get("meta")
-            self._meta = (
-                decode_value(self._serializer, raw, what="meta", context=self.id) if raw else {}
-            )
-        return self._meta
-
-    @meta.setter
-    def meta(self, meta: dict[str, Any]) -> None:
-        self._meta = meta
-
-    @property
-    def status(self) -> JobStatus:
-        """The status that was last seen; ``await get_status()`` asks Redis."""
-        return self._record.status
-
-    @property
-    def timeout(self) -> float | int | None:
-        """Seconds that a run may take; -1 for ever."""
-        exact = self._record.real("aio_timeout")
-        return exact if exact is not None else self._record.number("timeout")
-
-    @property
-    def ttl(self) -> int | None:
-        """Seconds for which the job may wait before it is dropped."""
-        return self._record.number("ttl")
-
-    @property
-    def result_ttl(self) -> int | None:
-        """Seconds for which a result is kept; -1 for ever, None as the worker has it."""
-        return self._record.number("result_ttl")
-
-    @property
-    def failure_ttl(self) -> int | None:
-        """Seconds for which a failed job is kept; -1 for ever, None a year."""
-        return self._record.number("failure_ttl")
-
-    @property
-    def created_at(self) -> datetime | None:
-        """When it was made."""
-        return self._record.time("created_at")
-
-    @property
-    def enqueued_at(self) -> datetime | None:
-        """When it was last put into its queue."""
-        return self._record.time("enqueued_at")
-
-    @property
-    def started_at(self) -> datetime | None:
-        """When its last run began."""
-        return self._record.time("started_at")
-
-    @property
-    def ended_at(self) -> datetime | None:
-        """When its last run ended."""
-        return self._record.time("ended_at")
-
-    @property
-    def worker_name(self) -> str | None:
-        """The worker of the last run."""
-        return self._record.text("worker_name")
-
-    @property
-    def retries_left(self) -> int | None:
-        """How often it may still be repeated after an exception."""
-        return self._record.number("retries_left")
-
-    @property
-    def number_of_retries(self) -> int | None:
-        """How many retries it has asked for by returning a ``Retry``."""
-        return self._record.number("number_of_retries")
-
-    @property
-    def attempt(self) -> int:
-        """How often it has been started; runs that were given back do not count."""
-        return self._record.number("aio_attempt") or 0
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -306,6 +153,41 @@ class Job:
         """Return the place in the queue, from 0; None when it is not in it. Redis: 1 call."""
         return await inspect.position(self._backend, self.origin, self.id)
 
+    async def fetch_dependencies(self) -> list[Job]:
+        """Return the jobs that it waits, or waited, for, as far as they are still there. Redis: 1 pipeline per 500 of them."""
+        found = await Job.fetch_many(self.dependency_ids, self._backend, self._serializer)
+        return [job for job in found if job is not None]
+
+    async def dependency(self) -> Job | None:
+        """Return the first of them. Redis: 1 call."""
+        found = await Job.fetch_many(self.dependency_ids[:1], self._backend, self._serializer)
+        return found[0] if found else None
+
+    async def dependent_ids(self) -> list[str]:
+        """Return the ids of the jobs that wait for it. Redis: 1 call."""
+        return await inspect.dependent_ids(self._backend, [self.id])
+
+    async def dependents(self) -> list[Job]:
+        """Return the jobs that wait for it. Redis: 1 call, and 1 pipeline per 500 of them."""
+        found = await Job.fetch_many(await self.dependent_ids(), self._backend, self._serializer)
+        return [job for job in found if job is not None]
+
+    async def blocked_by(self) -> list[Job]:
+        """Return the jobs for which it waits in vain, unless they are requeued: those that ended badly, where it minds.
+
+        Redis: 1 pipeline per 500 of those that it waits for.
+        """
+        if self.status is not JobStatus.DEFERRED or self.on_parent_failure == "run":
+            return []
+        bad = {JobStatus.STOPPED, JobStatus.CANCELED}
+        if not self.allow_dependency_failures:
+            bad.add(JobStatus.FAILED)
+        return [job for job in await self.fetch_dependencies() if job.status in bad]
+
+    async def get_executions(self) -> list[Execution]:
+        """Return the runs of it that are under way, the oldest first. Redis: 2 calls."""
+        return await Execution.of_job(self.id, self._backend)
+
     async def return_value(self, refresh: bool = True) -> Any:
         """Return what the function returned, None while it has not. Redis: 1 call."""
         if refresh:
@@ -366,14 +248,25 @@ class Job:
 
     # -- doing -----------------------------------------------------------------------------------------------------------
 
-    async def cancel(self) -> None:
+    async def cancel(
+        self, enqueue_dependents: bool = False, remove_from_dependencies: bool = False
+    ) -> None:
         """Cancel the job; if it runs, tell its worker to stop it (it then ends as ``stopped``). Redis: 1 call.
+
+        Args:
+            enqueue_dependents: it counts as done for the jobs that wait for it.
+            remove_from_dependencies: the jobs that it waits for forget it (1 more call).
 
         Raises:
             NoSuchJobError: it is gone.
             InvalidJobOperation: it has ended.
         """
-        await self._backend.cancel(self.id)
+        await self._backend.cancel(self.id, enqueue_dependents=enqueue_dependents)
+        if remove_from_dependencies and self.dependency_ids:
+            keys = self._backend.keys
+            await self._backend.run(
+                *[["SREM", keys.dependents(parent), self.id] for parent in self.dependency_ids]
+            )
 
     async def requeue(self, at_front: bool = False) -> None:
         """Put a job that has ended back into its queue. Redis: 1 call.
@@ -384,14 +277,17 @@ class Job:
         """
         await self._backend.requeue(self.id, at_front=at_front)
 
-    async def delete(self) -> None:
-        """Delete the job and its results. Redis: 1 call.
+    async def delete(self, delete_dependents: bool = False) -> None:
+        """Delete the job and its results, with ``delete_dependents`` those that wait for it, too. Redis: 1 call each.
 
         Raises:
             NoSuchJobError: it is gone.
             InvalidJobOperation: it runs; cancel it first.
         """
-        await self._backend.delete(self.id)
+        if delete_dependents:
+            await delete_with_dependents(self._backend, self.id)
+        else:
+            await self._backend.delete(self.id)
 
     def save_meta(self) -> Awaitable[None]:
         """Write ``meta``. ``await`` it on the loop; in a thread or process of a plain function it blocks until it is done,
@@ -418,69 +314,6 @@ class Job:
         """Become what is about to be enqueued; for ``Queue``."""
         self.spec = spec
         self._record = wire.record_of_spec(spec)
-
-    # -- seeing ----------------------------------------------------------------------------------------------------------
-
-    def _decoded(self) -> Call:
-        if self._call is None:
-            self._call = decode_call(self._serializer, self.data, context=self.id)
-        return self._call
-
-    def _see(self, observed: Observed) -> None:
-        if observed.record is None:
-            raise NoSuchJobError(f"job {self.id!r}: there is no such job")
-        if observed.record.fields.get("data") != self.data:
-            self._call = None  # the id was used again
-        self._record = observed.record
-        self._meta = None
-        self._latest = None
-        self._value, self._unreadable = None, None
-        try:
-            if observed.entry is not None:
-                self._latest = result_of_entry(self.id, *observed.entry, self._serializer)
-            self._value = self._value_seen()
-        except DeserializationError as error:
-            self._unreadable = error
-        self.exc_info = self._exc_info_seen()
-
-    def _value_seen(self) -> Any:
-        if self.status is not JobStatus.FINISHED:
-            return None
-        if "result" in self._record.fields:
-            return value_of_record(self._record, self._serializer)
-        return (
-            self._latest.return_value
-            if self._latest and self._latest.type is ResultType.SUCCESSFUL
-            else None
-        )
-
-    def _exc_info_seen(self) -> str | None:
-        if self.status not in (JobStatus.FAILED, JobStatus.STOPPED) or self._latest is None:
-            return None
-        return self._latest.exc_string
-
-    def _see_pushed(self, news: Ended) -> bool:
-        """Take from the message what was not to be kept (``result_ttl=0``); returns whether there was anything."""
-        ended = JobRecord(self.id, {**self._record.fields, "status": news.status.encode()})
-        if not ended.status.is_terminal:
-            return False
-        self._record = ended
-        self._value = (
-            decode_value(self._serializer, news.value, what="result", context=self.id)
-            if news.value
-            else None
-        )
-        return True
-
-    def _value_or_error(self) -> Any:
-        match self.status:
-            case JobStatus.FINISHED:
-                return self.result
-            case JobStatus.FAILED:
-                raise JobFailed(self.id, self.exc_info)
-            case status:
-                how = "stopped" if status is JobStatus.STOPPED else "cancelled"
-                raise JobCancelled(f"job {self.id!r} was {how}")
 
 
 class Done:
@@ -526,3 +359,27 @@ current_job: ContextVar[Job | None] = ContextVar("aiorq2_current_job", default=N
 def get_current_job() -> Job | None:
     """Return the job that is running here, in a coroutine, a thread or a process; None outside of jobs."""
     return current_job.get()
+
+
+async def cancel_job(
+    job_id: str, backend: RedisBackend, *, enqueue_dependents: bool = False
+) -> None:
+    """Cancel the job of this id, as ``job.cancel()``. Redis: 1 call."""
+    await backend.cancel(job_id, enqueue_dependents=enqueue_dependents)
+
+
+async def requeue_job(
+    job_id: str,
+    backend: RedisBackend,
+    serializer: str | Serializer | None = None,
+    *,
+    at_front: bool = False,
+) -> Job:
+    """Put the job of this id, which has ended, back into its queue, and return it. Redis: 2 calls.
+
+    Raises:
+        NoSuchJobError: there is none.
+        InvalidJobOperation: it has not ended.
+    """
+    await backend.requeue(job_id, at_front=at_front)
+    return await Job.fetch(job_id, backend, serializer)

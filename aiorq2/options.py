@@ -10,6 +10,18 @@ from typing import Any, Literal
 
 from aiorq2.errors import InvalidOption
 from aiorq2.states import JobStatus
+from aiorq2.terms import (
+    Callback,
+    OnParentFailure,
+    Parents,
+    RateLimit,
+    Repeat,
+    Webhook,
+    as_callback,
+    as_rate_limit,
+    as_repeat,
+    as_webhooks,
+)
 from aiorq2.timing import Duration, durations, seconds
 
 DEFAULT_TIMEOUT = 180
@@ -169,9 +181,17 @@ class EnqueueOptions:
     at_front: bool = False
     meta: dict[str, Any] | None = None
     retry: Retry | None = None
-    unique: bool = False
+    unique: bool | Literal["return"] = False
     redeliver: bool = True
     offload: Offload | None = None
+    depends_on: Parents | None = None
+    on_parent_failure: OnParentFailure = "wait"
+    repeat: Repeat | None = None
+    on_success: Callback | None = None
+    on_failure: Callback | None = None
+    on_stopped: Callback | None = None
+    rate_limit: RateLimit | None = None
+    webhooks: tuple[Webhook, ...] = ()
 
     @classmethod
     def checked(
@@ -186,9 +206,17 @@ class EnqueueOptions:
         at_front: bool = False,
         meta: dict[str, Any] | None = None,
         retry: Retry | int | None = None,
-        unique: bool = False,
+        unique: bool | Literal["return"] = False,
         redeliver: bool = True,
         offload: Offload | None = None,
+        depends_on: Any = None,
+        on_parent_failure: OnParentFailure = "wait",
+        repeat: Repeat | int | None = None,
+        on_success: Callback | Callable[..., Any] | str | None = None,
+        on_failure: Callback | Callable[..., Any] | str | None = None,
+        on_stopped: Callback | Callable[..., Any] | str | None = None,
+        rate_limit: RateLimit | None = None,
+        webhooks: Webhook | Iterable[Webhook] | None = None,
     ) -> EnqueueOptions:
         """Return the options with every value checked and durations in seconds.
 
@@ -203,8 +231,19 @@ class EnqueueOptions:
             raise InvalidOption(
                 f"offload={offload!r}: 'thread' (what plain functions run in anyway) or 'process'"
             )
+        if unique not in (False, True, "return"):
+            raise InvalidOption(
+                f"unique={unique!r}: True raises where the job exists, 'return' hands it back"
+            )
         if unique and job_id is None:
             raise InvalidOption("unique=True needs a job_id: it is the id that must not exist yet")
+        if on_parent_failure not in ("wait", "cancel", "run"):
+            raise InvalidOption(
+                f"on_parent_failure={on_parent_failure!r}: 'wait' (RQ's), 'cancel' or 'run'"
+            )
+        parents = Parents.of(depends_on)
+        if parents is not None and job_id in parents.ids:
+            raise InvalidOption(f"job {job_id!r} cannot depend on itself")
         return cls(
             job_timeout=_duration(job_timeout, "job_timeout", minimum=0.001, infinite=True),
             result_ttl=_whole(_duration(result_ttl, "result_ttl", minimum=0, infinite=True)),
@@ -215,9 +254,17 @@ class EnqueueOptions:
             at_front=bool(at_front),
             meta=meta,
             retry=_retry(retry),
-            unique=bool(unique),
+            unique=unique,
             redeliver=bool(redeliver),
             offload=offload,
+            depends_on=parents,
+            on_parent_failure=on_parent_failure,
+            repeat=as_repeat(repeat),
+            on_success=as_callback(on_success),
+            on_failure=as_callback(on_failure),
+            on_stopped=as_callback(on_stopped),
+            rate_limit=as_rate_limit(rate_limit),
+            webhooks=as_webhooks(webhooks),
         )
 
 
@@ -268,6 +315,7 @@ class JobSpec:
     """Absolute due time, seconds since the epoch; for ``scheduled``."""
     due_in: float | None = None
     """Due time from now on by Redis' clock, in seconds; for ``scheduled``."""
+    group: str | None = None
     lane: str | None = None
     """Another list than the origin's to wait in: that of a caller who runs the job himself."""
 

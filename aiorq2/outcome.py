@@ -11,6 +11,10 @@ class Finished:
 
     ended_at: float
     value: bytes | None
+    repeat_delay: float | None = None
+    """Seconds until the job is to run again, where it repeats and has runs left."""
+    repeat_intervals: tuple[float, ...] = ()
+    """The intervals after that one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,24 @@ What comes from Redis is bounded before it is read, and whatever a serializer ra
 
 from __future__ import annotations
 
+import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
+from pickletools import genops
 from typing import Any, NamedTuple
 
 from aiorq2.errors import DeserializationError, PayloadTooLarge, SerializationError
-from aiorq2.serializers import Refused, Serializer, cut, kind_of, recognise, told
+from aiorq2.serializers import SIGNED_PREFIX, Refused, Serializer, cut, kind_of, recognise, told
 
 PAYLOAD_LIMIT = 1024 * 1024
 """The most bytes that a call or a value may take, serialised and before compression, unless told otherwise."""
 READ_LIMIT = 16 * 1024 * 1024
 """The most bytes that are read back, after decompression."""
+
+
+_FIRST_TEXT = re.compile(rb'\s*\[\s*("(?:[^"\\]|\\.)*")')
+"""The beginning of a list in JSON whose first element is a text."""
 
 
 class Call(NamedTuple):
@@ -75,6 +82,25 @@ def decode_call(
     if not all(isinstance(key, str) for key in kwargs):
         raise DeserializationError(f"{cut(func_name, 100)}: a keyword argument has no name")
     return Call(func_name, instance, tuple(args), kwargs)
+
+
+def function_name(data: bytes) -> str | None:
+    """Return the name of the function in a ``data`` field, and read nothing else of it; None where it cannot be told.
+
+    Nothing is unpickled, and a signature is not checked: this is for lists and filters, not for running anything.
+    """
+    try:
+        raw = _inflated(data, READ_LIMIT)
+        if raw.startswith(SIGNED_PREFIX):
+            raw = raw.partition(b".")[2]
+        if found := _FIRST_TEXT.match(raw):
+            name = json.loads(found[1])
+        else:
+            texts = (value for opcode, value, _ in genops(raw) if "UNICODE" in opcode.name)
+            name = next(texts, None)
+    except (DeserializationError, ValueError):
+        return None
+    return name if isinstance(name, str) else None
 
 
 def encode_value(

@@ -68,8 +68,10 @@ class Pump:
         executor: Executor,
         handlers: Sequence[ExceptionHandler],
         appetite: Appetite,
+        on_settled: Callable[[Claim, Outcome], None] = lambda claim, outcome: None,
     ) -> None:
         self.appetite = appetite
+        self._on_settled = on_settled
         self.is_stopping = False
         self.has_run_jobs = False
         self._backend = backend
@@ -188,7 +190,7 @@ class Pump:
 
     async def run(self) -> None:
         """Go on until stopped, or until the appetite is satisfied."""
-        while not self._is_done():
+        while not await self._is_done():
             if self._strays:
                 await self._return_strays()
             wanted = self._wanted()
@@ -211,11 +213,13 @@ class Pump:
             log.error("job %s: it does not end", run.claim.job_id)
         return len(stuck | self._runs)
 
-    def _is_done(self) -> bool:
+    async def _is_done(self) -> bool:
         if not self.is_idle:
             return False
         if self.is_stopping or self._jobs_left == 0:
             return True
+        if self.appetite.burst and not self._is_hungry:
+            self._is_hungry = await self._backend.released()  # those that waited may be next
         if self.appetite.burst and (
             not self._is_hungry or self.slots_lost >= self.appetite.concurrency
         ):
@@ -239,8 +243,11 @@ class Pump:
         request = self._request(min(wanted, MAX_BATCH)) if wanted or self._is_woken else None
         self._is_woken = False
         claimed = await self._backend.settle(self._seat, batch, request)
-        for claim, _ in batch:
+        refused = {claim.execution_id for claim, _ in claimed.refused}
+        for claim, outcome in batch:
             self._leases.pop(claim.execution_id, None)
+            if claim.execution_id not in refused:
+                self._on_settled(claim, outcome)
         for claim, reply in claimed.refused:
             log.warning("job %s: the outcome of its run was not accepted (%s)", claim.job_id, reply)
         if request is not None:
@@ -395,7 +402,7 @@ class Pump:
                 self._abandon(run)
 
     def _abandon(self, run: Run) -> None:
-        if not run.is_settled:
+        if not run.is_settled and not run.has_ended:
             log.error(
                 "job %s: it was told to end and goes on; its slot is lost until it does",
                 run.claim.job_id,

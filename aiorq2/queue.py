@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from secrets import token_hex
 from typing import Any
 from uuid import uuid4
@@ -16,7 +17,8 @@ from aiorq2.backends import connect, inspect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.wire import record_of_spec
 from aiorq2.callables import describe_call, name_of
-from aiorq2.errors import InvalidJobOperation, InvalidOption, NoSuchJobError
+from aiorq2.contents import QueueContents
+from aiorq2.errors import DuplicateJobError, InvalidJobOperation, InvalidOption, NoSuchJobError
 from aiorq2.inline import run_inline
 from aiorq2.job import Job
 from aiorq2.options import (
@@ -31,28 +33,18 @@ from aiorq2.options import (
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_call, encode_value
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
-from aiorq2.timing import Duration, seconds, to_iso
+from aiorq2.states import JobStatus
+from aiorq2.timing import Duration, as_utc, seconds, to_iso
 
 Func = Callable[..., Any] | str
 CHUNK = 500
 """How many jobs ``enqueue_many`` encodes and sends at a time."""
 
-_NOT_YET = frozenset(
-    {
-        "depends_on",
-        "repeat",
-        "on_success",
-        "on_failure",
-        "on_stopped",
-        "rate_limit",
-        "webhooks",
-        "pipeline",
-    }
-)
-"""RQ's reserved keywords that this version refuses, lest they reach the function."""
+_LEFT_OUT = frozenset({"pipeline"})
+"""RQ's reserved keywords that are refused, lest they reach the function."""
 
 
-class Queue:
+class Queue(QueueContents):
     """A queue of jobs. Making one touches no network; every coroutine is one call to Redis unless it says otherwise.
 
     Args:
@@ -97,21 +89,6 @@ class Queue:
         self.results = results
         self.payload_limit = payload_limit
 
-    def __repr__(self) -> str:
-        return f"<Queue {self.name}>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Queue) and other.name == self.name
-
-    def __hash__(self) -> int:
-        return hash(self.name)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __len__(self) -> int:
-        raise TypeError("len(queue) would have to ask Redis: use `await queue.count()`")
-
     # -- enqueueing ------------------------------------------------------------------------------------------------------
 
     async def enqueue(self, f: Func, /, *args: Any, **kwargs: Any) -> Job:
@@ -129,6 +106,56 @@ class Queue:
         """
         args, kwargs, options = split_options(args, kwargs)
         return await self._enqueue(f, args, kwargs, EnqueueOptions.checked(**options))
+
+    async def enqueue_at(self, moment: datetime, f: Func, /, *args: Any, **kwargs: Any) -> Job:
+        """Enqueue ``f(*args, **kwargs)`` at a point in time; a naive ``datetime`` is UTC (in RQ it is local time). One that is past
+        is due at once. Options as for ``enqueue``. Redis: 1 call.
+        """
+        if not isinstance(moment, datetime):
+            raise InvalidOption(f"enqueue_at: a datetime is needed, not {type(moment).__name__}")
+        return await self._schedule(f, args, kwargs, due_at=as_utc(moment).timestamp())
+
+    async def enqueue_in(self, delay: Duration, f: Func, /, *args: Any, **kwargs: Any) -> Job:
+        """Enqueue ``f(*args, **kwargs)`` after a ``timedelta`` (or seconds, or "1h30m"), by Redis' clock. Redis: 1 call."""
+        return await self._schedule(f, args, kwargs, due_in=seconds(delay, name="enqueue_in"))
+
+    async def _schedule(
+        self,
+        f: Func,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        due_at: float | None = None,
+        due_in: float | None = None,
+    ) -> Job:
+        args, kwargs, named = split_options(args, kwargs)
+        options = EnqueueOptions.checked(**named)
+        if options.depends_on is not None:
+            raise InvalidOption(
+                "a job cannot wait for its time and for other jobs: give depends_on or a time, not both"
+            )
+        if not self.is_async:
+            raise InvalidOption(
+                "a queue with is_async=False runs jobs at once; it cannot schedule them"
+            )
+        spec, job = self._prepared(f, args, kwargs, options)
+        spec = replace(spec, status=JobStatus.SCHEDULED, due_at=due_at, due_in=due_in)
+        return await self._send_prepared(spec, job)
+
+    async def schedule_job(self, job: Job, moment: datetime) -> Job:
+        """Have a job wait for its time: one that ``create_job`` made, or one that is scheduled, for which it is another time.
+
+        Raises:
+            InvalidJobOperation: it waits in a queue, runs or has ended.
+
+        Redis: 1 call.
+        """
+        due_at = as_utc(moment).timestamp()
+        if job.spec is None:
+            await self.backend.reschedule(job.id, due_at)
+            return job
+        spec = replace(job.spec, origin=self.name, status=JobStatus.SCHEDULED, due_at=due_at)
+        return await self._send_prepared(spec, job)
 
     async def enqueue_call(
         self,
@@ -160,8 +187,13 @@ class Queue:
             options["job_timeout"] = timeout
         return EnqueueData(func, *_arguments(args, kwargs), EnqueueOptions.checked(**options))
 
-    async def enqueue_many(self, job_datas: Iterable[EnqueueData]) -> list[Job]:
+    async def enqueue_many(
+        self, job_datas: Iterable[EnqueueData], group_id: str | None = None
+    ) -> list[Job]:
         """Enqueue many jobs. All are encoded before the first is sent, so that a bad one among them leaves none behind.
+
+        Args:
+            group_id: the name of the group that they join; see ``Group``.
 
         Raises:
             InvalidOption: the same ``job_id`` stands twice among them; and as ``enqueue``.
@@ -174,13 +206,19 @@ class Queue:
             raise InvalidOption("enqueue_many: the same job_id stands twice among the jobs")
         pairs = []
         for index, data in enumerate(datas):
-            pairs.append(self._prepared(data.func, data.args, data.kwargs, data.options))
+            pairs.append(
+                self._prepared(data.func, data.args, data.kwargs, data.options, group=group_id)
+            )
             if index % CHUNK == CHUNK - 1:
                 await asyncio.sleep(0)  # let others have the loop
         if not self.is_async:
             return [await self._run_inline(spec, job) for spec, job in pairs]
         for start in range(0, len(pairs), CHUNK):
-            await self.backend.add([spec for spec, _ in pairs[start : start + CHUNK]])
+            chunk = pairs[start : start + CHUNK]
+            for (_, job), status in zip(
+                chunk, await self.backend.add([spec for spec, _ in chunk]), strict=True
+            ):
+                job.see_status(status)
         return [job for _, job in pairs]
 
     def create_job(
@@ -216,20 +254,29 @@ class Queue:
             origin=self.name,
             options=replace(job.spec.options, at_front=at_front or job.spec.options.at_front),
         )
-        job.prepare(spec)
-        await self._send(spec, job)
-        job.spec = None
-        return job
+        return await self._send_prepared(spec, job)
 
     async def _enqueue(
         self, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], options: EnqueueOptions
     ) -> Job:
         return await self._send(*self._prepared(func, args, kwargs, options))
 
+    async def _send_prepared(self, spec: JobSpec, job: Job) -> Job:
+        """Send a spec that is not the one the handle was made with."""
+        job.prepare(spec)
+        sent = await self._send(spec, job)
+        job.spec = None
+        return sent
+
     async def _send(self, spec: JobSpec, job: Job) -> Job:
         if not self.is_async:
             return await self._run_inline(spec, job)
-        await self.backend.add([spec])
+        try:
+            job.see_status(*await self.backend.add([spec]))
+        except DuplicateJobError:
+            if spec.options.unique != "return":
+                raise
+            return await Job.fetch(spec.id, self.backend, self.serializer)
         return job
 
     async def _run_inline(self, spec: JobSpec, job: Job) -> Job:
@@ -239,9 +286,17 @@ class Queue:
         return job
 
     def _prepared(
-        self, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], options: EnqueueOptions
+        self,
+        func: Func,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: EnqueueOptions,
+        *,
+        group: str | None = None,
     ) -> tuple[JobSpec, Job]:
         """Encode a call into what travels, and the handle on it."""
+        if options.rate_limit is not None and not self.is_async:
+            raise InvalidOption("rate_limit: a queue with is_async=False runs every job at once")
         ref = name_of(func)
         if ref.instance is None:
             warn_if_not_allowed(ref.name)
@@ -272,76 +327,12 @@ class Queue:
                 self.serializer, meta, what="meta", limit=self.payload_limit, context=job_id
             ),
             results=self.results,
+            group=group,
         )
         call = Call(ref.name, ref.instance, args, kwargs)
         return spec, Job(record_of_spec(spec), self.backend, self.serializer, call=call)
 
-    # -- looking ---------------------------------------------------------------------------------------------------------
-
-    async def count(self) -> int:
-        """Return how many jobs wait."""
-        return int((await self.backend.run(["LLEN", self.backend.keys.queue(self.name)]))[0])
-
-    async def is_empty(self) -> bool:
-        """Return whether no job waits."""
-        return await self.count() == 0
-
-    async def get_job_ids(self, offset: int = 0, length: int = -1) -> list[str]:
-        """Return the ids that wait, the next one first, ``length`` of them from ``offset`` on (-1: all)."""
-        return await inspect.queued_ids(self.backend, self.name, offset, length)
-
-    async def get_jobs(self, offset: int = 0, length: int = -1) -> list[Job]:
-        """Return the jobs that wait. Redis: 1 call and 1 pipeline per 500 jobs."""
-        ids = await self.get_job_ids(offset, length)
-        return [
-            job
-            for job in await Job.fetch_many(ids, self.backend, self.serializer)
-            if job is not None
-        ]
-
-    async def fetch_job(self, job_id: str) -> Job | None:
-        """Return the job of this id if it is this queue's, None where there is none."""
-        try:
-            job = await Job.fetch(job_id, self.backend, self.serializer)
-        except NoSuchJobError:
-            return None
-        return job if job.origin == self.name else None
-
-    async def get_job_position(self, job_or_id: Job | str) -> int | None:
-        """Return the place of a job in the queue, from 0; None when it is not in it."""
-        return await inspect.position(self.backend, self.name, _id_of(job_or_id))
-
-    # -- clearing --------------------------------------------------------------------------------------------------------
-
-    async def empty(self) -> int:
-        """Delete the jobs that wait and return how many there were. Redis: 1 call per 500 jobs."""
-        removed = 0
-        while True:
-            reply = await self.backend.call("empty", queue=self.name, limit=CHUNK)
-            removed += int(reply[1])
-            if not reply[2]:
-                return removed
-
-    async def delete(self, delete_jobs: bool = True) -> None:
-        """Delete the queue, with the jobs that wait in it unless told otherwise. Redis: 1 call, and as ``empty``."""
-        if delete_jobs:
-            await self.empty()
-        keys = self.backend.keys
-        await self.backend.run(
-            ["DEL", keys.queue(self.name), keys.wake(self.name)],
-            ["SREM", keys.queues(), keys.queue(self.name)],
-        )
-
-    async def remove(self, job_or_id: Job | str) -> int:
-        """Take a job out of the list, as RQ does: its data stays, and nobody will run it until it is enqueued again.
-        ``job.cancel()`` or ``job.delete()`` is what you want. Returns whether it was there (0 or 1)."""
-        return int(
-            (
-                await self.backend.run(
-                    ["LREM", self.backend.keys.queue(self.name), 1, _id_of(job_or_id)]
-                )
-            )[0]
-        )
+    # -- finding ---------------------------------------------------------------------------------------------------------
 
     @classmethod
     async def all(cls, backend: RedisBackend, **options: Any) -> list[Queue]:
@@ -358,7 +349,7 @@ def split_options(
         InvalidOption: positional arguments beside ``args=``, or an option of RQ's that this version does not have.
     """
     options = {name: kwargs.pop(name) for name in OPTION_NAMES & kwargs.keys()}
-    _refuse_unknown(dict.fromkeys(_NOT_YET & kwargs.keys()))
+    _refuse_unknown(dict.fromkeys(_LEFT_OUT & kwargs.keys()))
     if "args" not in kwargs and "kwargs" not in kwargs:
         return args, kwargs, options
     if args:
@@ -392,7 +383,11 @@ def _arguments(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]
 def _refuse_unknown(options: Mapping[str, Any]) -> None:
     unknown = sorted(options.keys() - OPTION_NAMES)
     if unknown:
-        what = "are not in this version" if _NOT_YET & set(unknown) else "are no options"
+        what = (
+            "are left out (calls share pipelines by themselves)"
+            if _LEFT_OUT & set(unknown)
+            else "are no options"
+        )
         raise InvalidOption(
             f"{', '.join(unknown)} {what}; there are {', '.join(sorted(OPTION_NAMES))}"
         )
@@ -400,7 +395,3 @@ def _refuse_unknown(options: Mapping[str, Any]) -> None:
 
 def _timeout(value: Duration) -> int | float:
     return seconds(value, name="default_timeout", minimum=0.001, infinite=True)
-
-
-def _id_of(job_or_id: Job | str) -> str:
-    return job_or_id.id if isinstance(job_or_id, Job) else job_or_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aiorq2.backends.base import Claim
+from aiorq2.backends.base import Claim, JobRecord
 from aiorq2.failure import Failure
 from aiorq2.options import Retry
 from aiorq2.outcome import Failed, Retried
@@ -22,7 +22,7 @@ def retry_after_failure(claim: Claim, failure: Failure, now: float) -> Retried |
     on = terms.get("on")
     if isinstance(on, list) and on and not set(on) & set(failure.bases):
         return None
-    intervals = terms.get("intervals") or _list(record.fields.get("retry_intervals"))
+    intervals = terms.get("intervals") or record.reals("retry_intervals")
     used = int(terms.get("max", left)) - left
     delay = retry_delay(
         rq_interval(intervals, left),
@@ -67,6 +67,17 @@ def retry_as_asked(claim: Claim, retry: Retry, now: float) -> Retried | Failed:
     )
 
 
+def next_repeat(record: JobRecord) -> tuple[float | None, tuple[float, ...]]:
+    """Return the delay before the next run of a job that has succeeded, and the intervals after it; None: it does not repeat.
+
+    RQ's arithmetic: the intervals are used up in order, the last one stays.
+    """
+    if (record.number("repeats_left") or 0) <= 0:
+        return None, ()
+    intervals = record.reals("repeat_intervals") or [0]
+    return intervals[0], tuple(intervals[1:] or intervals)
+
+
 def as_retry(value: object) -> Retry | None:
     """Return ``value`` as a ``Retry`` if it is one: ours, or rq's, which is not imported for it."""
     if isinstance(value, Retry):
@@ -81,11 +92,6 @@ def as_retry(value: object) -> Retry | None:
 def _object(raw: bytes | None) -> dict[str, Any]:
     found = _parsed(raw)
     return found if isinstance(found, dict) else {}
-
-
-def _list(raw: bytes | None) -> list[float]:
-    found = _parsed(raw)
-    return [one for one in found if isinstance(one, int | float)] if isinstance(found, list) else []
 
 
 def _parsed(raw: bytes | None) -> object:

@@ -38,6 +38,8 @@ class Run:
         self.claim = claim
         self.reason: Reason | None = None
         self.is_settled = False
+        self.has_ended = False
+        """Whether the job's own code has ended; callbacks may still run."""
         self.started_at = asyncio.get_running_loop().time()
         self.on_interrupt: Callable[[Run], None] | None = None
         """Told once, when the run is interrupted."""

@@ -40,6 +40,7 @@ class Verb(StrEnum):
     """What can be done to a job: one word for the table row, the backend method, the Lua file and the log event."""
 
     ADD = "add"
+    RESCHEDULE = "reschedule"
     PROMOTE = "promote"
     CLAIM = "claim"
     EXTEND = "extend"
@@ -88,12 +89,23 @@ class Transition:
 _S = JobStatus
 TRANSITIONS: dict[Verb, Transition] = {
     Verb.ADD: Transition(
-        (), (_S.QUEUED, _S.SCHEDULED, _S.DEFERRED), "or replaces a job that is not running"
+        (),
+        (_S.QUEUED, _S.SCHEDULED, _S.DEFERRED, _S.RATE_LIMITED, _S.CANCELED),
+        "or replaces a job that is not running",
     ),
-    Verb.PROMOTE: Transition((_S.SCHEDULED, _S.DEFERRED), (_S.QUEUED,), "when it is due"),
+    Verb.RESCHEDULE: Transition((_S.SCHEDULED,), (_S.SCHEDULED,), "to another time"),
+    Verb.PROMOTE: Transition(
+        (_S.SCHEDULED, _S.DEFERRED, _S.RATE_LIMITED, _S.READY_TO_ENQUEUE),
+        (_S.QUEUED, _S.RATE_LIMITED),
+        "when it is due, when its parents are done, when there is room",
+    ),
     Verb.CLAIM: Transition((_S.QUEUED,), (_S.STARTED,), "takes a lease for one worker"),
     Verb.EXTEND: Transition((_S.STARTED,), (_S.STARTED,), "the heartbeat: moves the lease on"),
-    Verb.FINISH: Transition((_S.STARTED,), (_S.FINISHED,), "the function returned"),
+    Verb.FINISH: Transition(
+        (_S.STARTED,),
+        (_S.FINISHED, _S.QUEUED, _S.SCHEDULED),
+        "the function returned; a repeated job waits for its next run",
+    ),
     Verb.FAIL: Transition((_S.STARTED,), (_S.FAILED,), "it raised, timed out or could not be run"),
     Verb.STOP: Transition((_S.STARTED,), (_S.STOPPED,), "it was cancelled while it ran"),
     Verb.RETRY: Transition(
@@ -112,12 +124,14 @@ TRANSITIONS: dict[Verb, Transition] = {
         "only when the lease is over; queued at the front",
     ),
     Verb.CANCEL: Transition(
-        (_S.QUEUED, _S.SCHEDULED, _S.DEFERRED),
+        (_S.QUEUED, _S.SCHEDULED, _S.DEFERRED, _S.RATE_LIMITED, _S.READY_TO_ENQUEUE),
         (_S.CANCELED,),
         "a started job's worker is told to stop it",
     ),
     Verb.REQUEUE: Transition(
-        (_S.FAILED, _S.STOPPED, _S.CANCELED, _S.FINISHED), (_S.QUEUED,), "by a person"
+        (_S.FAILED, _S.STOPPED, _S.CANCELED, _S.FINISHED),
+        (_S.QUEUED, _S.RATE_LIMITED),
+        "by a person",
     ),
     Verb.DELETE: Transition(tuple(s for s in _S if s is not _S.STARTED), (), "all but started"),
 }
@@ -132,7 +146,7 @@ def render_docs() -> str:
     edges = [
         f"    {source.value if source else '[*]'} --> {target.value if target else '[*]'}: {verb.value}"
         for verb, row in TRANSITIONS.items()
-        if verb not in (Verb.DELETE, Verb.EXTEND)
+        if verb not in (Verb.DELETE, Verb.EXTEND, Verb.RESCHEDULE)
         for source in row.sources or (None,)
         for target in row.targets or (None,)
     ]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from aiorq2.backends import sweeping
 from aiorq2.backends.base import Claim, Extended, Seat, Tally
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import AiorqError
@@ -185,6 +186,7 @@ class Reaper:
     Args:
         is_trusted: whether heartbeats have arrived for long enough.
         lease: seconds; the leases of the others are taken to be as long as one's own.
+        on_failed: told which jobs have failed by it.
     """
 
     LONGEST_S = 5.0
@@ -197,11 +199,13 @@ class Reaper:
         max_deaths: int,
         is_trusted: Callable[[], bool],
         lease: float = LONGEST_S,
+        on_failed: Callable[[str], None] = lambda job_id: None,
     ) -> None:
         self._backend = backend
         self._queues = queues
         self._max_deaths = max_deaths
         self._is_trusted = is_trusted
+        self._on_failed = on_failed
         self._longest_s = min(self.LONGEST_S, lease)
 
     async def run(self) -> None:
@@ -231,15 +235,21 @@ class Reaper:
                     job_id,
                     queue,
                 )
+                self._on_failed(job_id)
+            if reaped.releases:
+                await self._backend.release()
             if reaped.next_in is not None:
                 next_in = min(next_in, reaped.next_in)
         return max(next_in, 0.05)
 
 
 class Sweeper:
-    """Trim the registries of the queues now and then: finished and failed jobs whose time is over, workers that are gone."""
+    """See now and then to what nobody waits for: jobs whose time in the registries is over, workers that are gone, places in rate
+    limits whose jobs are gone, and jobs whose parents are done and that were not told."""
 
     INTERVAL_S = 60.0
+    READY_S = 10.0
+    """How long rq gets to put a job into its queue whose parents are done."""
 
     def __init__(self, backend: RedisBackend, queues: Sequence[str]) -> None:
         self._backend = backend
@@ -255,12 +265,11 @@ class Sweeper:
                 _note("sweeping", error)
 
     async def sweep(self) -> int:
-        """Trim once and return how many entries were removed. Redis: 1 call per queue and 500 entries."""
+        """Sweep once and return how many entries were removed. Redis: 3 calls per queue, and 1 per 500 entries."""
         removed = 0
         for queue in self._queues:
-            while True:
-                reply = await self._backend.call("sweep", queue=queue, limit=500)
-                removed += int(reply[1])
-                if int(reply[1]) < 500:
-                    break
+            removed += await sweeping.sweep(self._backend, queue)
+            await sweeping.sweep_ready(self._backend, queue, age_s=self.READY_S)
+            await sweeping.sweep_deferred(self._backend, queue)
+        await sweeping.sweep_rates(self._backend)
         return removed

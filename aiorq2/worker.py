@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from secrets import token_hex
 from typing import Any
 
+from aiorq2.aftermath import Aftermath
 from aiorq2.allowlist import AllowList
 from aiorq2.backends import connect, inspect
 from aiorq2.backends.base import Extended, Seat
@@ -136,6 +137,9 @@ class Worker:
             sync_concurrency=sync_concurrency,
             result_limit=result_limit,
         )
+        self._make_aftermath: Callable[[RedisBackend], Aftermath] = lambda on: Aftermath(
+            on, self.serializer, allowed
+        )
         self._strategy = dequeue_strategy
         self._max_deaths = max_deaths
         self._strict = strict
@@ -238,6 +242,7 @@ class Worker:
         self._backend = self.backend if burst else self.backend.patient()
         self._seat = replace(self._seat, instance=token_hex(8))
         _AT_WORK.add(self._seat.instance)
+        self._aftermath = self._make_aftermath(self._backend)
         self._pump = Pump(
             self._backend,
             self._seat,
@@ -254,6 +259,7 @@ class Worker:
                 if max_idle_time is None
                 else float(seconds(max_idle_time, name="max_idle_time")),
             ),
+            on_settled=self._aftermath.settled,
         )
         return self._pump
 
@@ -286,6 +292,7 @@ class Worker:
             max_deaths=self._max_deaths,
             is_trusted=self._is_trusted,
             lease=self._seat.lease,
+            on_failed=self._aftermath.abandoned,
         )
         sweeper = Sweeper(self._backend, self.queues)
         loop = asyncio.get_running_loop()
@@ -323,6 +330,7 @@ class Worker:
             async with asyncio.timeout(0.3 if pump.is_stopping else 2.0):
                 await self._backend.unregister(self._seat, self.queues)
                 await self._backend.unsubscribe(self._backend.keys.commands(self.name))
+        await self._aftermath.close(2.0 if pump.is_stopping else 10.0)
         if self._backend is not self.backend:
             await self._backend.close()
         self._pump = None

@@ -11,6 +11,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from aiorq2.backends.clients import clients_of
 from aiorq2.backends.keys import PREFIX_PATTERN
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import InvalidOption
@@ -81,6 +82,7 @@ def connect(
         retry_for=retry_for,
         timeout=timeout,
         url=source if isinstance(source, str) else None,
+        clients=clients_of(pool, kwargs),
     )
 
 

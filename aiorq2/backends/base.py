@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +45,26 @@ class JobRecord:
         except DeserializationError:
             return None
 
+    def texts(self, name: str) -> list[str]:
+        """Return a field that holds a JSON list of texts; empty where it is missing or is none."""
+        try:
+            found = json.loads(self.fields.get(name) or b"[]")
+        except ValueError:
+            return []
+        return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
+    def reals(self, name: str) -> list[float]:
+        """Return a field that holds a JSON list of numbers; empty where it is missing or is none."""
+        try:
+            found = json.loads(self.fields.get(name) or b"[]")
+        except ValueError:
+            return []
+        return (
+            [one for one in found if isinstance(one, int | float)]
+            if isinstance(found, list)
+            else []
+        )
+
     @property
     def status(self) -> JobStatus:
         """The status; a hash without one, or with one that we do not know, counts as created."""
@@ -56,6 +77,20 @@ class JobRecord:
     def origin(self) -> str:
         """The queue the job was enqueued on."""
         return self.text("origin") or ""
+
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether a function is to be called when the job has ended."""
+        return bool(
+            self.fields.get("success_callback_name")
+            or self.fields.get("failure_callback_name")
+            or self.fields.get("stopped_callback_name")
+        )
+
+    @property
+    def has_streamed_result(self) -> bool:
+        """Whether the job has ended and what it left is in its stream, not in its hash."""
+        return self.status.is_terminal and "result" not in self.fields
 
     @property
     def is_ours(self) -> bool:
@@ -145,6 +180,8 @@ class Reaped:
     requeued: tuple[str, ...]
     failed: tuple[str, ...]
     next_in: float | None
+    releases: bool = False
+    """Whether dependents of jobs that have ended are still to be freed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from aiorq2.backends.line import Command
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.wire import fields_of, record_of
 from aiorq2.errors import BackendError, InvalidOption
+from aiorq2.states import JobStatus
 
 CHUNK = 500
 """How many job hashes one pipeline reads."""
@@ -29,6 +30,7 @@ REGISTRIES: Mapping[str, Callable[[Keys, str], str]] = {
     "canceled": Keys.canceled,
 }
 """The key of each registry of a queue; all are sorted sets."""
+_ALL: Mapping[str, Callable[[Keys, str], str]] = {**REGISTRIES, "ready": Keys.ready}  # rq's
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +138,23 @@ async def is_suspended(backend: RedisBackend) -> bool:
 
 async def records(backend: RedisBackend, ids: Sequence[str]) -> list[JobRecord | None]:
     """Return the jobs, None in the place of each that is gone. Redis: 1 pipeline per 500 jobs."""
-    found: list[JobRecord | None] = []
-    for start in range(0, len(ids), CHUNK):
-        chunk = ids[start : start + CHUNK]
-        replies = await _read(backend, [["HGETALL", backend.keys.job(job_id)] for job_id in chunk])
-        found += [
-            record_of(job_id, flat) if flat else None
-            for job_id, flat in zip(chunk, replies, strict=True)
-        ]
-    return found
+    replies = await _read_each(backend, ids, lambda one: ["HGETALL", backend.keys.job(one)])
+    return [record_of(one, flat) if flat else None for one, flat in zip(ids, replies, strict=True)]
+
+
+async def statuses(backend: RedisBackend, ids: Sequence[str]) -> list[JobStatus | None]:
+    """Return the statuses of the jobs, None in the place of each that is gone. Redis: 1 pipeline per 500 jobs."""
+    replies = await _read_each(backend, ids, lambda one: ["HGET", backend.keys.job(one), "status"])
+    return [
+        None if status is None else JobRecord(one, {"status": status}).status
+        for one, status in zip(ids, replies, strict=True)
+    ]
+
+
+async def dependent_ids(backend: RedisBackend, ids: Sequence[str]) -> list[str]:
+    """Return the ids of all that wait for one of these jobs. Redis: 1 pipeline per 500 jobs."""
+    replies = await _read_each(backend, ids, lambda one: ["SMEMBERS", backend.keys.dependents(one)])
+    return [_text(member) for members in replies for member in sorted(members or ())]
 
 
 async def queued_ids(
@@ -183,11 +193,45 @@ async def registry_entries(
     """
     if length == 0:
         return []
-    key = _registry_key(backend.keys, registry, queue)
-    command = ["ZREVRANGE" if desc else "ZRANGE", key, offset, _last(offset, length), "WITHSCORES"]
-    (reply,) = await _read(backend, [command])
-    parts = iter(reply or ())
-    return [(_text(member), float(score)) for member, score in zip(parts, parts, strict=True)]
+    last = _last(offset, length)
+    return await registry_range(backend, registry, queue, offset, last, desc=desc)
+
+
+async def registry_range(
+    backend: RedisBackend, registry: str, queue: str, first: int, last: int, *, desc: bool = False
+) -> list[tuple[str, float]]:
+    """Return the entries from one rank to another, both included, negative ones counted from the end. Redis: 1 call."""
+    key = registry_key(backend.keys, registry, queue)
+    command = ["ZREVRANGE" if desc else "ZRANGE", key, first, last, "WITHSCORES"]
+    return _entries((await _read(backend, [command]))[0])
+
+
+async def registry_until(
+    backend: RedisBackend, registry: str, queue: str, score: float, count: int = -1
+) -> list[str]:
+    """Return the members with a score from 0 to ``score``, the lowest first, ``count`` at the most. Redis: 1 call."""
+    key = registry_key(backend.keys, registry, queue)
+    command: Command = ["ZRANGEBYSCORE", key, 0, repr(score), "LIMIT", 0, count]
+    return [_text(one) for one in (await _read(backend, [command]))[0] or ()]
+
+
+async def registry_score(
+    backend: RedisBackend, registry: str, queue: str, member: str
+) -> float | None:
+    """Return the score of a member, None if it is none. Redis: 1 call."""
+    key = registry_key(backend.keys, registry, queue)
+    (reply,) = await _read(backend, [["ZSCORE", key, member]])
+    return None if reply is None else float(reply)
+
+
+async def registry_scan(
+    backend: RedisBackend, registry: str, queue: str, cursor: int, count: int
+) -> tuple[int, list[str]]:
+    """Return the next cursor (0 after the last) and about ``count`` members; none is missed that stays meanwhile. Redis: 1 call."""
+    key = registry_key(backend.keys, registry, queue)
+    (reply,) = await _read(backend, [["ZSCAN", key, cursor, "COUNT", count]])
+    next_cursor, flat = reply or (0, ())
+    return int(next_cursor), [member for member, _ in _entries(flat)]
 
 
 async def registry_ids(
@@ -206,7 +250,7 @@ async def registry_ids(
 
 async def registry_count(backend: RedisBackend, registry: str, queue: str) -> int:
     """Return how many entries a registry has. Redis: 1 call."""
-    (reply,) = await _read(backend, [["ZCARD", _registry_key(backend.keys, registry, queue)]])
+    (reply,) = await _read(backend, [["ZCARD", registry_key(backend.keys, registry, queue)]])
     return int(reply or 0)
 
 
@@ -220,6 +264,21 @@ async def result_entries(
     return [(_text(entry_id), fields_of(flat)) for entry_id, flat in reply or ()]
 
 
+async def latest_entries(
+    backend: RedisBackend, job_ids: Sequence[str]
+) -> dict[str, tuple[str, Mapping[str, bytes]]]:
+    """Return the newest entry of each of these jobs' result streams that has one. Redis: 1 pipeline."""
+    commands: list[Command] = [
+        ["XREVRANGE", backend.keys.results(job_id), "+", "-", "COUNT", 1] for job_id in job_ids
+    ]
+    replies = await _read(backend, commands)
+    return {
+        job_id: (_text(reply[0][0]), fields_of(reply[0][1]))
+        for job_id, reply in zip(job_ids, replies, strict=True)
+        if reply
+    }
+
+
 # -- commands and replies ----------------------------------------------------------------------------
 
 
@@ -230,6 +289,17 @@ async def _read(backend: RedisBackend, commands: Sequence[Command]) -> list[Any]
         if isinstance(reply, BaseException) and not _is_wrong_type(reply):
             raise reply
     return [None if isinstance(reply, BaseException) else reply for reply in replies]
+
+
+async def _read_each(
+    backend: RedisBackend, ids: Sequence[str], command: Callable[[str], Command]
+) -> list[Any]:
+    """Run one reading command per job. Redis: 1 pipeline per 500 jobs."""
+    replies: list[Any] = []
+    for start in range(0, len(ids), CHUNK):
+        chunk = ids[start : start + CHUNK]
+        replies += await _read(backend, [command(one) for one in chunk])
+    return replies
 
 
 def _is_wrong_type(error: BaseException) -> bool:
@@ -298,10 +368,15 @@ def _worker(hash_: JobRecord, members: Iterable[bytes]) -> WorkerRecord:
     )
 
 
-def _registry_key(keys: Keys, registry: str, queue: str) -> str:
-    if registry not in REGISTRIES:
-        raise InvalidOption(f"registry {registry[:60]!r}: one of {', '.join(REGISTRIES)} is needed")
-    return REGISTRIES[registry](keys, queue)
+def registry_key(keys: Keys, registry: str, queue: str) -> str:
+    if registry not in _ALL:
+        raise InvalidOption(f"registry {registry[:60]!r}: one of {', '.join(_ALL)} is needed")
+    return _ALL[registry](keys, queue)
+
+
+def _entries(flat: Sequence[bytes] | None) -> list[tuple[str, float]]:
+    parts = iter(flat or ())
+    return [(_text(member), float(score)) for member, score in zip(parts, parts, strict=True)]
 
 
 def _names(prefix: str, members: Iterable[bytes] | None) -> list[str]:

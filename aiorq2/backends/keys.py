@@ -77,6 +77,38 @@ class Keys:
         """Sorted set of canceled jobs by time of cancelling; for ever."""
         return f"{self.prefix}:canceled:{queue}"
 
+    def ready(self, queue: str) -> str:
+        """Sorted set of jobs whose parents are done and that rq has not queued yet; rq's."""
+        return f"{self.prefix}:ready:{queue}"
+
+    def rates(self) -> str:
+        """Set of rate limit keys; members are dropped when their limit is not in use."""
+        return f"{self.prefix}:rl-keys"
+
+    def rate(self, rate: str) -> str:
+        """Hash, the concurrency of a rate limit; while it is in use."""
+        return f"{self.prefix}:rl:{rate}"
+
+    def rate_allowed(self, rate: str) -> str:
+        """Sorted set of the jobs of a rate limit that are queued or running; while there are any."""
+        return f"{self.prefix}:rl:{rate}:allowed"
+
+    def rate_waiting(self, rate: str) -> str:
+        """Sorted set of the jobs of a rate limit that wait in line; while there are any."""
+        return f"{self.prefix}:rl:{rate}:rate_limited"
+
+    def groups(self) -> str:
+        """Set of group names; until they are cleaned up."""
+        return f"{self.prefix}:groups"
+
+    def group(self, group: str) -> str:
+        """Set of the ids of a group's jobs; until it is cleaned up."""
+        return f"{self.prefix}:group:{group}"
+
+    def releasing(self) -> str:
+        """Hash of jobs that have ended and whose dependents are still to be freed; while there are any."""
+        return f"{self.prefix}:aio:releasing"
+
     def scheduler_lock(self, queue: str) -> str:
         """String, the name of the rq scheduler in charge of this queue; rq's, 61 s."""
         return f"{self.prefix}:scheduler-lock:{queue}"

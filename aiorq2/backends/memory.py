@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from aiorq2.backends.clients import Clients
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import InvalidOption
 
@@ -20,6 +21,7 @@ def memory_backend(url: str, *, key_prefix: str) -> RedisBackend:
     """
     try:
         import lupa  # type: ignore[import-untyped]  # noqa: F401
+        from fakeredis import FakeAsyncRedis, FakeRedis
         from fakeredis.aioredis import FakeAsyncRedisConnection
     except ImportError:
         raise InvalidOption(
@@ -33,7 +35,11 @@ def memory_backend(url: str, *, key_prefix: str) -> RedisBackend:
         return FakeAsyncRedisConnection(server=server, protocol=2, socket_timeout=None)
 
     return RedisBackend(
-        connection, location=f"memory://{name}", key_prefix=key_prefix, timeout=60.0
+        connection,
+        location=f"memory://{name}",
+        key_prefix=key_prefix,
+        timeout=60.0,
+        clients=Clients(lambda: FakeAsyncRedis(server=server), lambda: FakeRedis(server=server)),
     )
 
 

@@ -7,6 +7,7 @@ read or a large enqueue never stands in a heartbeat's way.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 import weakref
@@ -17,6 +18,8 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.connection import AbstractConnection
 
 from aiorq2.backends import scripts, wire
@@ -31,6 +34,7 @@ from aiorq2.backends.base import (
     Seat,
     Tally,
 )
+from aiorq2.backends.clients import Clients
 from aiorq2.backends.coalesce import Coalescer
 from aiorq2.backends.exchange import Exchange
 from aiorq2.backends.keys import Keys
@@ -38,10 +42,10 @@ from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
 from aiorq2.backends.replies import raise_for
 from aiorq2.backends.waiting import Waiting
-from aiorq2.errors import BackendUnavailable
+from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
 from aiorq2.outcome import GivenBack, Outcome
-from aiorq2.states import Reply, Verb
+from aiorq2.states import JobStatus, Reply, Verb
 from aiorq2.timing import to_iso
 
 log = logging.getLogger("aiorq2.backend")
@@ -61,6 +65,11 @@ class Home:
     def __init__(self, backend: RedisBackend) -> None:
         self._connect = backend.connection
         self._timeout = backend.timeout
+        self.client: AsyncRedis | None = None
+        self.sync_client: Redis | None = None
+        self._backend = backend
+        self._has_more = False
+        self._releasing: asyncio.Task[None] | None = None
         self._lines: list[Line] = []
         self._idle: defaultdict[str, list[Line]] = defaultdict(list)
         calls, reads = self._line(), self._line()
@@ -86,8 +95,39 @@ class Home:
         self._lines.append(line)
         return line
 
+    def release_soon(self) -> None:
+        """Have the dependents freed that are left; nobody waits for it."""
+        self._has_more = True
+        if self._releasing is None or self._releasing.done():
+            self._releasing = asyncio.get_running_loop().create_task(
+                self._release(), context=contextvars.Context()
+            )
+
+    async def released(self) -> bool:
+        """Wait until that is done; returns whether there was anything to wait for."""
+        if self._releasing is None:
+            return False
+        await asyncio.wait({self._releasing})
+        self._releasing = None
+        return True
+
+    async def _release(self) -> None:
+        try:
+            while self._has_more:
+                self._has_more = False
+                await self._backend.release()
+        except AiorqError as error:
+            log.debug("freeing dependents: %s", error)  # a reaper goes on with it
+
     async def close(self) -> None:
         """Close everything."""
+        if self._releasing is not None:
+            self._releasing.cancel()
+            await asyncio.wait({self._releasing})
+        if self.client is not None:
+            await self.client.aclose(close_connection_pool=True)
+        if self.sync_client is not None:
+            self.sync_client.connection_pool.disconnect()
         await self.waiting.close()
         await self.calls.close()
         await self.reads.close()
@@ -117,9 +157,11 @@ class RedisBackend:
         retry_for: float | None = 5.0,
         timeout: float = 5.0,
         url: str | None = None,
+        clients: Clients | None = None,
     ) -> None:
         self.connection = connection
         self.url = url
+        self._clients = clients
         self.location = location
         self.key_prefix = key_prefix
         self.exchange = Exchange(location, retry_for)
@@ -128,6 +170,24 @@ class RedisBackend:
         self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = (
             weakref.WeakKeyDictionary()
         )
+
+    def client(self) -> AsyncRedis:
+        """Return an asynchronous client for user code, on connections of its own; the same one in each loop."""
+        if self._clients is None:
+            raise BackendRefused(f"{self.location}: this backend has no client to give")
+        home = self.home
+        if home.client is None:
+            home.client = self._clients.asynchronous()
+        return home.client
+
+    def sync_client(self) -> Redis:
+        """Return a synchronous client for user code in threads; the same one for all that the running loop starts."""
+        if self._clients is None:
+            raise BackendRefused(f"{self.location}: this backend has no client to give")
+        home = self.home
+        if home.sync_client is None:
+            home.sync_client = self._clients.synchronous()
+        return home.sync_client
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.location} {self.key_prefix}>"
@@ -150,6 +210,7 @@ class RedisBackend:
             retry_for=None,
             timeout=self.timeout,
             url=self.url,
+            clients=self._clients,
         )
 
     async def close(self) -> None:
@@ -160,8 +221,8 @@ class RedisBackend:
 
     # -- verbs -----------------------------------------------------------------------------------------------------------
 
-    async def add(self, specs: Sequence[JobSpec], *, replace: bool = True) -> None:
-        """Add jobs. The first refusal is raised; the others are added all the same.
+    async def add(self, specs: Sequence[JobSpec], *, replace: bool = True) -> list[JobStatus]:
+        """Add jobs and return the status that each got. The first refusal is raised; the others are added all the same.
 
         Raises:
             DuplicateJobError: ``unique`` and the id is taken.
@@ -171,13 +232,26 @@ class RedisBackend:
         """
         commands = [self._command("add", *wire.spec_arguments(spec, replace)) for spec in specs]
         if len(commands) == 1:
-            raise_for(Verb.ADD, specs[0].id, await self.home.calls.call(commands[0]))
-            return
+            reply = await self.home.calls.call(commands[0])
+            raise_for(Verb.ADD, specs[0].id, reply)
+            return [JobStatus(reply[1].decode())]
         replies = await self.home.calls.call_many(commands)
         for spec, reply in zip(specs, replies, strict=True):
             if isinstance(reply, BaseException):
                 raise reply
             raise_for(Verb.ADD, spec.id, reply)
+        return [JobStatus(reply[1].decode()) for reply in replies]
+
+    async def reschedule(self, job_id: str, due_at: float) -> None:
+        """Give a scheduled job another time (seconds since the epoch). Redis: 1 call.
+
+        Raises:
+            NoSuchJobError: there is none.
+            InvalidJobOperation: it is not scheduled.
+        """
+        raise_for(
+            Verb.RESCHEDULE, job_id, await self._call("reschedule", id=job_id, at=repr(due_at))
+        )
 
     async def promote(self, queue: str, *, limit: int = 100) -> tuple[int, float | None]:
         """Move due jobs of a queue into it. Returns how many, and the next due time (epoch seconds). Redis: 1 call."""
@@ -213,6 +287,7 @@ class RedisBackend:
         commands = [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
         if request is None:
             replies = await self.exchange.send(line, commands)
+            self._go_on_soon(replies)
             return Claimed(refused=_refused(ended, replies))
         token, started_at = uuid4().hex[:24], time.time()
         claim_command = self._command(
@@ -239,7 +314,9 @@ class RedisBackend:
             await asyncio.sleep(LOST_CLAIM_PAUSE_S)
             # Nobody knows what waits: without another claim a marker would be lost, and a burst would end too early.
             return Claimed(has_more=True, refused=_refused(ended, recovered))
-        outcome = self._claimed(seat, started_at, replies.pop(), _refused(ended, replies))
+        claimed = replies.pop()
+        self._go_on_soon(replies)
+        outcome = self._claimed(seat, started_at, claimed, _refused(ended, replies))
         return outcome if reloads == self.exchange.reloads else replace(outcome, has_more=True)
 
     async def extend(self, seat: Seat, claims: Sequence[Claim], tally: Tally) -> Extended:
@@ -306,33 +383,72 @@ class RedisBackend:
             tuple(one.decode("utf-8", "replace") for one in reply[2]),
             tuple(one.decode("utf-8", "replace") for one in reply[3]),
             next_in,
+            releases=bool(reply[4]),
         )
 
-    async def cancel(self, job_id: str) -> str | None:
+    async def release(self) -> None:
+        """Free the dependents that an earlier script has left, a slice at a time. Redis: 1 call per 100 of them."""
+        while (await self._call("release", now_iso=to_iso(time.time())))[1]:
+            pass
+
+    async def released(self) -> bool:
+        """Wait until the dependents of what was settled here are free; returns whether there were any."""
+        return await self.home.released()
+
+    def _go_on_soon(self, replies: Sequence[Any]) -> None:
+        if any(_has_more(reply) for reply in replies):
+            self.home.release_soon()
+
+    async def cancel(self, job_id: str, *, enqueue_dependents: bool = False) -> str | None:
         """Cancel a job; if it runs, have its worker stop it and return the worker's name.
+
+        Args:
+            enqueue_dependents: it counts as done for those that wait for it.
 
         Raises:
             NoSuchJobError: there is none.
             InvalidJobOperation: it has ended.
 
-        Redis: 1 call.
+        Redis: 1 call, and 1 per 100 dependents after the first 100.
         """
+        return await self._cancel(Verb.CANCEL, job_id, int(enqueue_dependents), 0)
+
+    async def stop(self, job_id: str) -> str | None:
+        """Have the worker of a running job stop it, and return the worker's name. Redis: 1 call.
+
+        Raises:
+            NoSuchJobError: there is none.
+            InvalidJobOperation: it is not running.
+        """
+        return await self._cancel(Verb.STOP, job_id, 0, 1)
+
+    async def _cancel(
+        self, verb: Verb, job_id: str, enqueue_dependents: int, running_only: int
+    ) -> str | None:
         reply = await self._call(
             "cancel",
             id=job_id,
             token=uuid4().hex,
             now_iso=to_iso(time.time()),
-            ttl=DEFAULT_FAILURE_TTL,
+            enqueue_dependents=enqueue_dependents,
+            running_only=running_only,
         )
-        raise_for(Verb.CANCEL, job_id, reply)
+        raise_for(verb, job_id, reply)
+        if _has_more(reply):
+            await self.release()
         return reply[1].decode() if reply[0] == b"STOPPING" else None
 
-    async def requeue(self, job_id: str, *, at_front: bool = False) -> None:
+    async def requeue(
+        self, job_id: str, *, at_front: bool = False, among: Sequence[JobStatus] = ()
+    ) -> None:
         """Put a job that has ended back into its queue. Redis: 1 call.
+
+        Args:
+            among: the statuses from which alone it is to be moved; all that have ended if none is given.
 
         Raises:
             NoSuchJobError: there is none.
-            InvalidJobOperation: it has not ended.
+            InvalidJobOperation: it has not ended, or is in none of these statuses.
         """
         reply = await self._call(
             "requeue",
@@ -340,6 +456,7 @@ class RedisBackend:
             token=uuid4().hex,
             now_iso=to_iso(time.time()),
             at_front=int(at_front),
+            among=f" {' '.join(among)} " if among else "",
         )
         raise_for(Verb.REQUEUE, job_id, reply)
 
@@ -350,7 +467,12 @@ class RedisBackend:
             NoSuchJobError: there is none.
             InvalidJobOperation: it is running.
         """
-        raise_for(Verb.DELETE, job_id, await self._call("delete", id=job_id, token=uuid4().hex))
+        reply = await self._call(
+            "delete", id=job_id, token=uuid4().hex, now_iso=to_iso(time.time())
+        )
+        raise_for(Verb.DELETE, job_id, reply)
+        if _has_more(reply):
+            await self.release()
 
     # -- workers ---------------------------------------------------------------------------------------------------------
 
@@ -511,6 +633,11 @@ class RedisBackend:
         await self.exchange.send(
             line, [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
         )
+
+
+def _has_more(reply: Any) -> bool:
+    """Whether the script with this reply has left dependents to be freed."""
+    return isinstance(reply, list) and reply[1:] == [1]
 
 
 def _refused(

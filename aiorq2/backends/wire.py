@@ -11,9 +11,11 @@ from typing import Any
 
 from aiorq2.backends.base import Claim, JobRecord, Seat
 from aiorq2.backends.scripts import Arg
-from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec, Retry
+from aiorq2.errors import AbandonedJobError
+from aiorq2.options import DEFAULT_FAILURE_TTL, EnqueueOptions, JobSpec, Retry
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.states import JobStatus, Verb
+from aiorq2.terms import Parents
 from aiorq2.timing import MAX_SECONDS, to_iso
 
 ENTRY_SUCCESSFUL, ENTRY_FAILED, ENTRY_RETRIED, ENTRY_RETRIES_EXCEEDED = 1, 2, 4, 5
@@ -32,13 +34,25 @@ def spec_arguments(spec: JobSpec, replace: bool) -> tuple[dict[str, Arg], list[A
         "lane": spec.lane or spec.origin,
         "token": spec.token,
         "mode": "replace" if replace and not options.unique else "unique",
+        "now_iso": spec.created_at,
+        "policy": _policy(options),
+        "rate": options.rate_limit.key if options.rate_limit else "",
+        "group": spec.group or "",
+        "parent_count": len(options.depends_on.ids) if options.depends_on else 0,
         "to": spec.status.value,
         "at": "" if spec.due_at is None else repr(spec.due_at),
         "delay": repr(spec.due_in or 0),
         "ttl": "" if options.ttl is None else options.ttl,
         "at_front": "1" if options.at_front and spec.status is JobStatus.QUEUED else "0",
     }
-    return named, list(_spec_fields(spec))
+    parents = options.depends_on.ids if options.depends_on else ()
+    return named, [*parents, *_spec_fields(spec)]
+
+
+def _policy(options: EnqueueOptions) -> str:
+    if options.on_parent_failure != "wait":
+        return options.on_parent_failure
+    return "failure" if options.depends_on and options.depends_on.allow_failure else "wait"
 
 
 def record_of_spec(spec: JobSpec) -> JobRecord:
@@ -73,16 +87,52 @@ def _spec_fields(spec: JobSpec) -> Iterable[Arg]:
             yield from (name, int(value))
     if spec.meta is not None:
         yield from ("meta", spec.meta)
-    if options.at_front and spec.status is not JobStatus.QUEUED:
-        yield from ("enqueue_at_front", 1)
+    if _waits_before_queue(spec):
+        parents = options.depends_on
+        at_front = options.at_front or (parents is not None and parents.at_front)
+        if at_front or parents is not None:
+            yield from ("enqueue_at_front", int(at_front))
     if options.retry is not None:
         yield from _retry_fields(options.retry)
+    if options.depends_on is not None:
+        yield from _parent_fields(options.depends_on, options.on_parent_failure)
+    if options.repeat is not None:
+        yield from ("repeats_left", options.repeat.times)
+        yield from ("repeat_intervals", json.dumps([ceil(one) for one in options.repeat.intervals]))
+    for name in ("success", "failure", "stopped"):
+        callback = getattr(options, "on_" + name)
+        if callback is not None:
+            yield from (f"{name}_callback_name", callback.name)
+            yield from (f"{name}_callback_timeout", ceil(callback.timeout))
+    if options.webhooks:
+        yield from ("webhooks", json.dumps([one.as_dict() for one in options.webhooks]))
+    if options.rate_limit is not None:
+        yield from ("rate_limit_key", options.rate_limit.key)
+        yield from ("rate_limit_concurrency", options.rate_limit.concurrency)
+    if spec.group is not None:
+        yield from ("group_id", spec.group)
     if not options.redeliver:
         yield from ("aio_redeliver", 0)
     if options.offload is not None:
         yield from ("aio_offload", options.offload)
     if spec.results != "hash":
         yield from ("aio_results", spec.results)
+
+
+def _waits_before_queue(spec: JobSpec) -> bool:
+    options = spec.options
+    return (
+        spec.status is not JobStatus.QUEUED
+        or options.depends_on is not None
+        or options.rate_limit is not None
+    )
+
+
+def _parent_fields(parents: Parents, on_parent_failure: str) -> Iterable[Arg]:
+    yield from ("dependency_id", parents.ids[0], "dependency_ids", json.dumps(parents.ids))
+    yield from ("allow_dependency_failures", int(parents.allow_failure))
+    if on_parent_failure != "wait":
+        yield from ("aio_on_parent_failure", on_parent_failure)
 
 
 def _retry_fields(retry: Retry) -> Iterable[Arg]:
@@ -122,13 +172,23 @@ def settle_call(
     }
     match outcome:
         case Finished(value=value):
-            named |= {"ttl": _ttl(record, "result_ttl", seat.result_ttl), "result": value or b""}
-            is_streamed = not record.is_ours or record.fields.get("aio_results") == b"stream"
+            named |= {
+                "ttl": _ttl(record, "result_ttl", seat.result_ttl),
+                "result": value or b"",
+                "repeat_delay": "" if outcome.repeat_delay is None else repr(outcome.repeat_delay),
+                "repeat_intervals": json.dumps([ceil(one) for one in outcome.repeat_intervals]),
+            }
+            is_streamed = (
+                not record.is_ours
+                or record.fields.get("aio_results") == b"stream"
+                or "repeats_left" in record.fields  # one for each run, as in RQ
+            )
             entry = _entry(claim, outcome, ENTRY_SUCCESSFUL, value=value) if is_streamed else []
             return Verb.FINISH, named, entry
         case Failed(is_exhausted=is_exhausted):
             kind = ENTRY_RETRIES_EXCEEDED if is_exhausted else ENTRY_FAILED
-            return Verb.FAIL, named, _entry(claim, outcome, kind, text=outcome.exc_info)
+            entry = _entry(claim, outcome, kind, text=outcome.exc_info, error=outcome.error)
+            return Verb.FAIL, named, entry
         case Stopped():
             return Verb.STOP, named, _entry(claim, outcome, ENTRY_FAILED, text=outcome.exc_info)
         case Retried():
@@ -138,7 +198,9 @@ def settle_call(
                 "retries_left": _or_blank(outcome.retries_left),
                 "number_of_retries": _or_blank(outcome.number_of_retries),
             }
-            return Verb.RETRY, named, _entry(claim, outcome, ENTRY_RETRIED, text=outcome.exc_info)
+            text, error = outcome.exc_info, outcome.error
+            entry = _entry(claim, outcome, ENTRY_RETRIED, text=text, error=error)
+            return Verb.RETRY, named, entry
         case GivenBack():
             return (
                 Verb.GIVE_BACK,
@@ -165,9 +227,12 @@ def _entry(
     *,
     value: bytes | None = None,
     text: str | None = None,
+    error: str | None = None,
 ) -> list[Arg]:
-    """Return the fields of a result entry as RQ writes them, and the number of the attempt."""
+    """Return the fields of a result entry as RQ writes them, the number of the attempt, and the class of the exception."""
     fields: list[Arg] = ["type", kind, "worker_name", claim.worker]
+    if error is not None:
+        fields += ["aio_error", error]
     if text is not None:
         fields += ["exc_string", pack_text(text)]
     if value is not None:
@@ -190,6 +255,8 @@ def abandoned_entry(now: float, text: str) -> list[Arg]:
         pack_text(text),
         "execution_ended_at",
         f"{now:.6f}",
+        "aio_error",
+        f"{AbandonedJobError.__module__}.{AbandonedJobError.__name__}",
     ]
 
 

@@ -12,9 +12,10 @@ import warnings
 from typing import NoReturn
 
 from aiorq2.cli.info import info
-from aiorq2.cli.jobs import cancel, enqueue, requeue
+from aiorq2.cli.jobs import cancel, enqueue
 from aiorq2.cli.program import commands
 from aiorq2.cli.queues import empty, resume, suspend
+from aiorq2.cli.requeue import requeue
 from aiorq2.cli.worker import worker
 
 __all__ = ["commands", "main"]

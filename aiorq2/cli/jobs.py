@@ -1,23 +1,20 @@
-"""``aiorq2 enqueue``, ``cancel`` and ``requeue``."""
+"""``aiorq2 enqueue`` and ``cancel``."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import click
 
-from aiorq2.backends import inspect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import describe_call
 from aiorq2.cli.arguments import parse_arguments
 from aiorq2.cli.failures import EXIT_FAILURE, sentence
 from aiorq2.cli.options import Connection, connection_options, duration, option, queue_name
-from aiorq2.cli.plain_text import is_terminal, printable
+from aiorq2.cli.plain_text import printable
 from aiorq2.errors import AiorqError, BackendError
 from aiorq2.job import Job
 from aiorq2.options import Retry
@@ -143,7 +140,7 @@ def cancel(context: click.Context, connection: Connection, job_ids: tuple[str, .
 
 async def _cancelled(backend: RedisBackend, job_ids: Sequence[str]) -> int:
     refused = 0
-    async for job_id, outcome in _each(backend.cancel, job_ids):
+    async for job_id, outcome in each(backend.cancel, job_ids):
         if isinstance(outcome, AiorqError):
             refused += 1
             click.echo(f"aiorq2: {sentence(outcome)}", err=True)
@@ -154,93 +151,7 @@ async def _cancelled(backend: RedisBackend, job_ids: Sequence[str]) -> int:
     return EXIT_FAILURE if refused else 0
 
 
-@click.command()
-@click.argument("job_ids", nargs=-1)
-@option(
-    "-a",
-    "--all",
-    "every",
-    is_flag=True,
-    help="Requeue every failed job, of --queue or of all queues.",
-)
-@option("-q", "--queue", callback=queue_name, help="The queue that --all means.")
-@connection_options
-@click.pass_context
-def requeue(
-    context: click.Context,
-    connection: Connection,
-    job_ids: tuple[str, ...],
-    every: bool,
-    queue: str | None,
-) -> None:
-    """Put jobs that have ended back into their queues."""
-    if every and job_ids:
-        raise click.UsageError("name the jobs or give --all, not both")
-    if every:
-        connection.run(lambda backend: _requeued_all(backend, queue))
-    elif job_ids:
-        context.exit(connection.run(lambda backend: _requeued(backend, job_ids)))
-    else:
-        click.echo("Nothing to do")
-
-
-async def _requeued(backend: RedisBackend, job_ids: Sequence[str]) -> int:
-    click.echo(f"Requeueing {len(job_ids)} jobs")
-    refused = [
-        outcome
-        async for _, outcome in _each(backend.requeue, job_ids)
-        if isinstance(outcome, AiorqError)
-    ]
-    for error in refused:
-        click.echo(f"aiorq2: {sentence(error)}", err=True)
-    return EXIT_FAILURE if refused else 0
-
-
-async def _requeued_all(backend: RedisBackend, queue: str | None) -> None:
-    names = [queue] if queue is not None else await inspect.queue_names(backend)
-    counts = [(name, await inspect.registry_count(backend, "failed", name)) for name in names]
-    total = sum(count for _, count in counts)
-    if not total:
-        click.echo("Nothing to do")
-        return
-    click.echo(f"Requeueing {total} jobs from failed queue")
-    refused = 0
-    with _progress(total) as count_one:
-        for name, count in counts:
-            async for outcome in _requeued_failed(backend, name, count):
-                refused += isinstance(outcome, AiorqError)
-                count_one()
-    if refused:
-        click.echo(f"Unable to requeue {refused} jobs from failed job registry", err=True)
-
-
-async def _requeued_failed(backend: RedisBackend, queue: str, count: int) -> AsyncIterator[object]:
-    """Requeue the jobs that have failed up to now: one that fails again meanwhile is not taken twice."""
-    done = refused = 0
-    while done < count:
-        # What is requeued leaves the registry; what is refused stays, at its beginning.
-        ids = await inspect.registry_ids(
-            backend, "failed", queue, refused, min(AT_ONCE, count - done)
-        )
-        if not ids:
-            return
-        async for _, outcome in _each(backend.requeue, ids):
-            refused += isinstance(outcome, AiorqError)
-            yield outcome
-        done += len(ids)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Give what counts one more; a terminal shows a bar."""
-    if not is_terminal(sys.stdout):
-        yield lambda: None
-        return
-    with click.progressbar(length=total) as bar:
-        yield lambda: bar.update(1)
-
-
-async def _each(
+async def each(
     verb: Callable[[str], Awaitable[Any]], job_ids: Sequence[str]
 ) -> AsyncIterator[tuple[str, Any]]:
     """Do something to every job; yields each id with what came of it, refusals as exceptions."""

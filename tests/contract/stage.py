@@ -15,6 +15,7 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.options import EnqueueOptions, JobSpec
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.states import JobStatus, Verb
+from aiorq2.terms import RateLimit
 from aiorq2.timing import to_iso
 
 QUEUE = "q"
@@ -38,8 +39,11 @@ PLACES = {
 }
 """Where the id of a job belongs, by its status (None: there is no job): the names of keys, without the prefix.
 
-(That of the rate limit is made up: so it goes with the job in the eyes of the leak checker.)
+(Its rate limit, where it has one, bears its id.)
 """
+
+ELSEWHERE = "elsewhere"
+"""The queue of the jobs that others wait for."""
 
 OUTCOMES: dict[Verb, Outcome] = {
     Verb.FINISH: Finished(1_700_000_000.0, b"42"),
@@ -150,6 +154,12 @@ async def in_status(backend: RedisBackend, status: JobStatus | None, **options: 
     match status:
         case None:
             pass
+        case JobStatus.DEFERRED:
+            await add(backend, f"{spec.id}-parent", queue=ELSEWHERE)
+            await backend.add([job_spec(spec.id, depends_on=f"{spec.id}-parent", **options)])
+        case JobStatus.RATE_LIMITED:
+            await hold(backend, spec.id)
+            await backend.add([job_spec(spec.id, rate_limit=RateLimit(spec.id, 1), **options)])
         case JobStatus.QUEUED:
             await backend.add([spec])
         case JobStatus.SCHEDULED:
@@ -166,6 +176,25 @@ async def in_status(backend: RedisBackend, status: JobStatus | None, **options: 
         case _:
             await plant(backend, spec.id, status)
     return Staged(spec.id, stranger)
+
+
+async def hold(backend: RedisBackend, rate: str) -> None:
+    """Have a job take the only place of a rate limit."""
+    await add(backend, f"{rate}-holder", queue=ELSEWHERE, rate_limit=RateLimit(rate, 1))
+
+
+async def limit(backend: RedisBackend, job_id: str) -> None:
+    """Give a job a rate limit whose only place is taken."""
+    await hold(backend, job_id)
+    key = backend.keys.job(job_id)
+    await backend.run(["HSET", key, "rate_limit_key", job_id, "rate_limit_concurrency", 1])
+
+
+async def finish_elsewhere(backend: RedisBackend) -> None:
+    """Run the next of the jobs that others wait for."""
+    (claimed,) = (await backend.claim(SEAT, request(queues=[ELSEWHERE]))).claims
+    await settle(backend, claimed, OUTCOMES[Verb.FINISH])
+    await backend.released()
 
 
 _ENDS = {
@@ -295,7 +324,8 @@ async def places(backend: RedisBackend, job_id: str) -> list[str]:
     """Return the names of the lists and registries in which the job stands, once for every time it stands there."""
     found = []
     for name, (kind, _, content) in (await everything(backend)).items():
-        if kind in ("list", "zset") and not name.startswith(("executions:", "aio:")):
+        is_place = kind in ("list", "zset") and not name.endswith(":allowed")
+        if is_place and not name.startswith(("executions:", "aio:")):
             members = content[::2] if kind == "zset" else content
             found += [name for member in members if member.decode().partition(":")[0] == job_id]
     return found

@@ -98,7 +98,14 @@ async def test_dependencies_are_kept_with_the_job(backend: RedisBackend) -> None
     """The sets by which RQ knows who waits for whom last as long as the job does, over failure, requeue and the end."""
     claimed = await stage.start(backend, failure_ttl=70, result_ttl=0)
     sets = [backend.keys.dependents(claimed.job_id), backend.keys.dependencies(claimed.job_id)]
-    await backend.run(["SADD", sets[0], "child"], ["SADD", sets[1], "parent"])
+    waits = ["status", "deferred", "data", "x", "origin", QUEUE]
+    waits += ["dependency_ids", f'["{claimed.job_id}"]']
+    await backend.run(
+        ["HSET", backend.keys.job("child"), *waits],
+        ["ZADD", backend.keys.deferred(QUEUE), 1, "child"],
+        ["SADD", sets[0], "child"],
+        ["SADD", sets[1], "parent"],
+    )
 
     await stage.settle(backend, claimed, stage.OUTCOMES[Verb.FAIL])
     kept = [await stage.ttl(backend, key) for key in sets]
@@ -273,7 +280,7 @@ async def test_sweep_drops_what_is_over(backend: RedisBackend) -> None:
         ["ZADD", backend.keys.failed(QUEUE), 1, failed.id],
     )
 
-    reply = await backend.call("sweep", queue=QUEUE, limit=100)
+    reply = await backend.call("sweep", queue=QUEUE, limit=100, before="")
 
     assert reply[1] == 3
     for job in (finished, failed, canceled):

@@ -252,7 +252,7 @@ async def test_empty_deletes_only_what_waits(backend: RedisBackend) -> None:
     await backend.run(["RPUSH", backend.keys.queue(QUEUE), started.id, finished.id, "gone"])
     await stage.add(backend, "waiting")
 
-    reply = await backend.call("empty", queue=QUEUE, limit=100)
+    reply = await backend.call("empty", queue=QUEUE, limit=100, now_iso="")
 
     assert (reply[0], reply[2]) == (b"OK", 0)
     assert await stage.queued(backend) == []

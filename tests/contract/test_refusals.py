@@ -31,6 +31,10 @@ async def _add(backend: RedisBackend, job_id: str) -> None:
     await backend.add([stage.job_spec(job_id)])
 
 
+async def _requeue_if_canceled(backend: RedisBackend, job_id: str) -> None:
+    await backend.requeue(job_id, among=[S.CANCELED])
+
+
 def _illegal(verb: Verb) -> list[JobStatus | None]:
     return [status for status in ALL if status not in (TRANSITIONS[verb].sources or (None,))]
 
@@ -48,10 +52,23 @@ REFUSED: list[tuple[str, Call, JobStatus | None, type[AiorqError]]] = [
         for status in _illegal(Verb.REQUEUE)
         if status
     ],
+    *[
+        ("reschedule", lambda b, job_id: b.reschedule(job_id, 4e9), status, InvalidJobOperation)
+        for status in _illegal(Verb.RESCHEDULE)
+        if status
+    ],
+    *[
+        ("stop", lambda b, job_id: b.stop(job_id), status, InvalidJobOperation)
+        for status in _illegal(Verb.STOP)
+        if status
+    ],
+    ("requeue", _requeue_if_canceled, S.FAILED, InvalidJobOperation),
     ("delete", lambda b, job_id: b.delete(job_id), S.STARTED, InvalidJobOperation),
     ("cancel", lambda b, job_id: b.cancel(job_id), None, NoSuchJobError),
     ("requeue", lambda b, job_id: b.requeue(job_id), None, NoSuchJobError),
     ("delete", lambda b, job_id: b.delete(job_id), None, NoSuchJobError),
+    ("reschedule", lambda b, job_id: b.reschedule(job_id, 4e9), None, NoSuchJobError),
+    ("stop", lambda b, job_id: b.stop(job_id), None, NoSuchJobError),
 ]
 
 

@@ -270,6 +270,6 @@ async def test_sweep_clears_workers_that_are_gone(backend: RedisBackend) -> None
         ["SADD", backend.keys.workers(), gone], ["SADD", backend.keys.queue_workers(QUEUE), gone]
     )
 
-    await backend.call("sweep", queue=QUEUE, limit=100)
+    await backend.call("sweep", queue=QUEUE, limit=100, before="")
 
     assert await _listed(backend) == await _listed(backend, QUEUE) == ["worker:w1"]

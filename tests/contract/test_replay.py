@@ -15,6 +15,7 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.options import JobSpec
 from aiorq2.outcome import Finished
 from aiorq2.states import JobStatus, Verb
+from aiorq2.terms import RateLimit
 from tests.contract import stage
 from tests.contract.stage import QUEUE, SEAT, TALLY, in_status
 
@@ -33,15 +34,17 @@ def _add(backend: RedisBackend, spec: JobSpec) -> Command:
 
 
 def _cancel(backend: RedisBackend, job_id: str) -> Command:
-    return backend._command("cancel", {"id": job_id, "token": "t", "now_iso": NOW, "ttl": 60})
+    named: dict[str, Any] = {"id": job_id, "token": "t", "now_iso": NOW}
+    return backend._command("cancel", {**named, "enqueue_dependents": 0, "running_only": 0})
 
 
 def _requeue(backend: RedisBackend, job_id: str) -> Command:
-    return backend._command("requeue", {"id": job_id, "token": "t", "now_iso": NOW, "at_front": 0})
+    named: dict[str, Any] = {"id": job_id, "token": "t", "now_iso": NOW}
+    return backend._command("requeue", {**named, "at_front": 0, "among": ""})
 
 
 def _delete(backend: RedisBackend, job_id: str) -> Command:
-    return backend._command("delete", {"id": job_id, "token": "t"})
+    return backend._command("delete", {"id": job_id, "token": "t", "now_iso": NOW})
 
 
 def _register(backend: RedisBackend) -> Command:
@@ -75,6 +78,16 @@ async def _adding(backend: RedisBackend, **options: Any) -> Command:
     return _add(backend, stage.job_spec(**options))
 
 
+async def _adding_dependent(backend: RedisBackend) -> Command:
+    (parent,) = await stage.add(backend)
+    return _add(backend, stage.job_spec(depends_on=parent))
+
+
+async def _repeating(backend: RedisBackend) -> Command:
+    job = await in_status(backend, JobStatus.STARTED)
+    return backend._settle_command(SEAT, job.claim, Finished(1_700_000_000.0, b"42", 60.0))
+
+
 async def _registering(backend: RedisBackend) -> Command:
     return _register(backend)
 
@@ -100,9 +113,15 @@ COMMANDS: dict[str, Callable[[RedisBackend], Awaitable[Command]]] = {
     "add unique": lambda backend: _adding(backend, unique=True),
     "add at front": lambda backend: _adding(backend, at_front=True),
     "add scheduled": lambda backend: _adding(backend, status=JobStatus.SCHEDULED, due_in=60),
-    "add deferred": lambda backend: _adding(backend, status=JobStatus.DEFERRED),
+    "add deferred": _adding_dependent,
+    "add with a rate limit": lambda backend: _adding(backend, rate_limit=RateLimit("r", 1)),
     **{str(verb): _settles(verb) for verb in stage.OUTCOMES},
     "retry later": _retrying_later,
+    "finish and repeat": _repeating,
+    "reschedule": _of(
+        JobStatus.SCHEDULED,
+        lambda backend, job_id: backend._command("reschedule", {"id": job_id, "at": 4e9}),
+    ),
     "cancel": _of(JobStatus.QUEUED, _cancel),
     "requeue": _of(JobStatus.FAILED, _requeue),
     "delete": _of(JobStatus.FINISHED, _delete),

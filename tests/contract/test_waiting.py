@@ -98,7 +98,7 @@ async def test_end_of_a_waiting_job_is_pushed(backend: RedisBackend, what: str) 
         case "delete":
             await backend.delete(job_id)
         case _:
-            await backend.call("empty", queue=QUEUE, limit=10)
+            await backend.call("empty", queue=QUEUE, limit=10, now_iso="")
 
     status = "canceled" if what == "cancel" else "deleted"
     assert await found == Ended(job_id, status, b"")

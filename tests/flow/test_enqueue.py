@@ -195,14 +195,12 @@ async def test_enqueue_call_has_everything_explicit(backend: RedisBackend) -> No
     assert await job.wait(timeout=5) == [[1], {"at_front": True}]
 
 
-async def test_options_of_rq_that_are_not_here_yet_are_refused(backend: RedisBackend) -> None:
+async def test_options_that_do_not_exist_are_refused(backend: RedisBackend) -> None:
     """They must not reach the function as arguments, which would be a failure in a worker, later."""
     queue = Queue("q", backend)
 
-    with pytest.raises(InvalidOption, match="depends_on are not in this version"):
-        await queue.enqueue(jobs.nothing, depends_on="other")
-    with pytest.raises(InvalidOption, match="on_success, repeat"):
-        await queue.enqueue_call(jobs.nothing, on_success=jobs.nothing, repeat=3)
+    with pytest.raises(InvalidOption, match="pipeline are left out"):
+        await queue.enqueue(jobs.nothing, pipeline=object())
     with pytest.raises(InvalidOption, match="job_timeot are no options"):
         await queue.enqueue_call(jobs.nothing, job_timeot=3)
 

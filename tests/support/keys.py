@@ -156,7 +156,11 @@ class _Keyspace:
     def _has_living_owner(self, name: str) -> bool:
         if name.startswith("worker:"):
             return False
-        parts = self.members[name] if name.startswith("group:") else name.split(":")
+        if name.startswith("rl:"):  # as long as a job has a place or waits for one
+            base = re.sub(r":(allowed|rate_limited)$", "", name)
+            parts = self.members[f"{base}:allowed"] + self.members[f"{base}:rate_limited"]
+        else:
+            parts = self.members[name] if name.startswith("group:") else name.split(":")
         return not self.jobs.keys().isdisjoint(parts)
 
     def _status(self, id: str) -> str:

@@ -61,7 +61,7 @@ def test_every_status_that_is_used_is_reached_from_add() -> None:
             break
         reached |= more
 
-    unused = {JobStatus.CREATED, JobStatus.RATE_LIMITED, JobStatus.READY_TO_ENQUEUE}
+    unused = {JobStatus.CREATED, JobStatus.READY_TO_ENQUEUE}
     assert reached == set(JobStatus) - unused
 
 

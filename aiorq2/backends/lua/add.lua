@@ -1,16 +1,52 @@
 --- Add a job to a queue or to the scheduled. A job of the same id that is not running is replaced, unless `mode` is `unique`.
---- It waits in `lane`, which is the queue unless its caller runs it himself. The first write is one that Redis refuses when it is full, so a job is added whole or not at all.
---- ARGV: id queue lane token mode to at delay ttl at_front ...fields
---- REPLY: OK · DUPLICATE status · WRONG_STATUS status · WRONG_TYPE
---- @include push forget
+--- It waits in `lane`, which is the queue unless its caller runs it himself, or for its parents, whose number and ids come before
+--- the fields. The first write is one that Redis refuses when it is full, so a job is added whole or not at all.
+--- ARGV: id queue lane token mode to at delay ttl at_front now_iso policy rate group parent_count ...rest
+--- REPLY: OK status · DUPLICATE status · WRONG_STATUS status · WRONG_TYPE
+--- @include forget parents canceled
+
+local DAY = 86400
+local first_field = ARG.rest + tonumber(ARG.parent_count)
+
+local function defer()
+  redis.call('HSET', K.job(ARG.id), 'status', STATUS.deferred)
+  redis.call('ZADD', K.deferred(ARG.queue), math.floor(now), ARG.id)
+  for i = ARG.rest, first_field - 1 do
+    redis.call('SADD', K.dependents(ARGV[i]), ARG.id)
+    redis.call('SADD', K.dependencies(ARG.id), ARGV[i])
+    local left = redis.call('TTL', K.job(ARGV[i]))
+    if left >= 0 then
+      redis.call('EXPIRE', K.dependents(ARGV[i]), left + DAY) -- a parent that rq runs is kept longer, this would not be
+    else
+      redis.call('PERSIST', K.dependents(ARGV[i]))
+    end
+  end
+  if ARG.ttl ~= '' then
+    redis.call('EXPIRE', K.dependencies(ARG.id), ARG.ttl)
+  end
+end
+
+local function place(verdict)
+  if verdict == 'never' and ARG.policy == 'cancel' then
+    end_as_canceled(ARG.id, ARG.queue, ARG.now_iso) -- a parent had failed before
+  elseif verdict ~= 'met' then
+    defer()
+  elseif ARG.to ~= STATUS.queued then
+    schedule(ARG.id, ARG.queue, ARG.at ~= '' and tonumber(ARG.at) or now + tonumber(ARG.delay))
+  elseif ARG.rate ~= '' then
+    line_up(ARG.id, ARG.rate, ARG.now_iso)
+  else
+    push(ARG.id, ARG.lane, ARG.at_front == '1')
+  end
+end
 
 local key = K.job(ARG.id)
-local old = redis.pcall('HMGET', key, 'status', 'origin', 'aio_token', 'aio_waiters')
+local old = redis.pcall('HMGET', key, 'status', 'origin', 'aio_token', 'aio_waiters', 'rate_limit_key')
 if old.err then
   return {REPLY.WRONG_TYPE}
 end
 if old[3] == ARG.token or redis.call('EXISTS', K.replay(ARG.token)) == 1 then
-  return {REPLY.OK}
+  return {REPLY.OK, old[1] or ARG.to}
 end
 local exists = old[1] or redis.call('EXISTS', key) == 1
 if exists and ARG.mode == 'unique' then
@@ -19,24 +55,30 @@ end
 if exists and not VERB.delete.from[old[1] or STATUS.created] then
   return {REPLY.WRONG_STATUS, old[1]}
 end
+local parents = {}
+for i = ARG.rest, first_field - 1 do
+  parents[#parents + 1] = ARGV[i]
+end
+local verdict = judge(parents, ARG.policy, nil, nil, ARG.policy == 'cancel')
 
 redis.call('SADD', K.queues(), K.queue(ARG.queue))
 if exists then
-  forget(ARG.id, old[2] or ARG.queue, old[1])
+  forget(ARG.id, old[2] or ARG.queue, old[1], old[5], ARG.now_iso)
   redis.call('DEL', key, K.results(ARG.id), K.dependencies(ARG.id))
 end
-redis.call('HSET', key, 'status', ARG.to, 'aio_token', ARG.token, unpack(ARGV, ARG.fields))
+redis.call('HSET', key, 'status', ARG.to, 'aio_token', ARG.token, unpack(ARGV, first_field))
 if exists and old[4] then
   redis.call('HSET', key, 'aio_waiters', old[4])
 end
 if ARG.ttl ~= '' then
   redis.call('EXPIRE', key, ARG.ttl)
 end
-if ARG.to == STATUS.queued then
-  push(ARG.id, ARG.lane, ARG.at_front == '1')
-elseif ARG.to == STATUS.deferred then
-  redis.call('ZADD', K.deferred(ARG.queue), now, ARG.id)
-else
-  schedule(ARG.id, ARG.queue, ARG.at ~= '' and tonumber(ARG.at) or now + tonumber(ARG.delay))
+if ARG.group ~= '' then
+  redis.call('SADD', K.groups(), ARG.group)
+  redis.call('SADD', K.group(ARG.group), ARG.id)
 end
-return {REPLY.OK}
+place(verdict)
+if verdict == 'met' and ARG.rate == '' then
+  return {REPLY.OK, ARG.to}
+end
+return {REPLY.OK, redis.call('HGET', key, 'status')}

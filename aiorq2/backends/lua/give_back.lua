@@ -1,6 +1,6 @@
 --- Put a job back at the front, as if it had not been started. A job that was cancelled meanwhile is stopped instead.
 --- ARGV: id execution origin worker ended_at ttl ...entry
---- REPLY: OK · GONE · WRONG_STATUS status · LEASE_LOST
+--- REPLY: OK more · GONE · WRONG_STATUS status · LEASE_LOST
 --- @include end_run push
 
 local job, refusal = owned(VERB.give_back.from)
@@ -8,8 +8,7 @@ if refusal then
   return refusal
 end
 if job.cancel then
-  end_run(job, STATUS.stopped, K.failed(ARG.origin), tonumber(ARG.ttl), ARG.entry)
-  return {REPLY.OK}
+  return end_run(job, STATUS.stopped, K.failed(ARG.origin), tonumber(ARG.ttl), ARG.entry)
 end
 local key = K.job(ARG.id)
 release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
@@ -19,4 +18,4 @@ if job.ttl then
   expire(ARG.id, job.ttl)
 end
 push(ARG.id, ARG.origin, true)
-return {REPLY.OK}
+return {REPLY.OK, 0}

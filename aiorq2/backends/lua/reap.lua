@@ -2,11 +2,11 @@
 --- makes it fail, as does every death of a job that rq enqueued and that has no retries left. While rq's own maintenance has just
 --- taken its lock, the queue is left to it.
 --- ARGV: queue limit max_deaths now_iso ttl ...entry
---- REPLY: OK next_deadline requeued failed
---- @include push lease keep notify
+--- REPLY: OK next_deadline requeued failed releasing
+--- @include lease keep notify releasing rate
 
 if redis.call('TTL', K.cleaning(ARG.queue)) > 894 then
-  return {REPLY.OK, '1', {}, {}}
+  return {REPLY.OK, '1', {}, {}, 0}
 end
 local requeued, failed = {}, {}
 
@@ -21,6 +21,8 @@ local function bury(job, key, found, to)
     redis.call('ZADD', K.failed(ARG.queue), ttl > 0 and now + ttl or -1, job)
     expire(job, ttl)
   end
+  release_later(job, found[10] == '2' and STATUS.finished or to)
+  leave(job, found[13], ARG.now_iso)
   notify(found[6], job, to)
   failed[#failed + 1] = job
 end
@@ -46,6 +48,7 @@ local function revive(job, key, found, deaths)
   end
   if delay > 0 then
     redis.call('HSET', key, 'status', STATUS.scheduled)
+    leave(job, found[13], ARG.now_iso)
     schedule(job, ARG.queue, now + delay)
   else
     push(job, ARG.queue, true)
@@ -60,7 +63,7 @@ for _, member in ipairs(due) do
   redis.call('ZREM', K.wip(ARG.queue), member)
   local key = K.job(job)
   local found = redis.pcall('HMGET', key, 'status', 'worker_name', 'retries_left', 'retry_intervals', 'failure_ttl',
-    'aio_waiters', 'aio_token', 'aio_redeliver', 'aio_deaths', 'aio_cancel', 'ttl', 'aio_call')
+    'aio_waiters', 'aio_token', 'aio_redeliver', 'aio_deaths', 'aio_cancel', 'ttl', 'aio_call', 'rate_limit_key')
   release(job, execution, ARG.queue, not found.err and found[2] or '')
   if not found.err and found[1] and VERB.reap.from[found[1]] then
     local deaths = (tonumber(found[9]) or 0) + 1
@@ -77,4 +80,5 @@ for _, member in ipairs(due) do
   end
 end
 local first = redis.call('ZRANGE', K.wip(ARG.queue), 0, 0, 'WITHSCORES')
-return {REPLY.OK, first[2] and string.format('%.6f', first[2] - now) or '', requeued, failed}
+return {REPLY.OK, first[2] and string.format('%.6f', first[2] - now) or '', requeued, failed,
+  redis.call('EXISTS', K.releasing())}

@@ -1,6 +1,6 @@
 --- End an attempt that will be repeated: at once, or after `delay` seconds. A job that was cancelled meanwhile is stopped instead.
 --- ARGV: id execution origin worker ended_at ttl delay at_front retries_left number_of_retries ...entry
---- REPLY: OK · GONE · WRONG_STATUS status · LEASE_LOST
+--- REPLY: OK more · GONE · WRONG_STATUS status · LEASE_LOST
 --- @include end_run push
 
 local job, refusal = owned(VERB.retry.from)
@@ -8,8 +8,7 @@ if refusal then
   return refusal
 end
 if job.cancel then
-  end_run(job, STATUS.stopped, K.failed(ARG.origin), tonumber(ARG.ttl), ARG.entry)
-  return {REPLY.OK}
+  return end_run(job, STATUS.stopped, K.failed(ARG.origin), tonumber(ARG.ttl), ARG.entry)
 end
 
 local key, delay = K.job(ARG.id), tonumber(ARG.delay)
@@ -29,8 +28,9 @@ if job.ttl then
   expire(ARG.id, job.ttl)
 end
 if delay > 0 then
+  leave(ARG.id, job.rate, ARG.ended_at)
   schedule(ARG.id, ARG.origin, now + delay)
 else
   push(ARG.id, ARG.origin, ARG.at_front == '1')
 end
-return {REPLY.OK}
+return {REPLY.OK, 0}

@@ -1,11 +1,10 @@
 --- End a run that was told to stop. As in RQ, the job joins the failed ones.
 --- ARGV: id execution origin worker ended_at ttl ...entry
---- REPLY: OK · GONE · WRONG_STATUS status · LEASE_LOST
+--- REPLY: OK more · GONE · WRONG_STATUS status · LEASE_LOST
 --- @include end_run
 
 local job, refusal = owned(VERB.stop.from)
 if refusal then
   return refusal
 end
-end_run(job, VERB.stop.to, K.failed(ARG.origin), tonumber(ARG.ttl), ARG.entry)
-return {REPLY.OK}
+return end_run(job, VERB.stop.to, K.failed(ARG.origin), tonumber(ARG.ttl), ARG.entry)

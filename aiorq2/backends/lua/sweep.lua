@@ -1,11 +1,13 @@
 --- Trim the registries of a queue: finished and failed jobs whose time is over, canceled ones that are gone; at most `limit` each.
---- ARGV: queue limit
+--- `before` is the time up to which it is over, by default now.
+--- ARGV: queue limit before
 --- REPLY: OK removed
 --- @include clock
 
 local removed = 0
+local before = ARG.before ~= '' and ARG.before or string.format('%.6f', now)
 for _, registry in ipairs({K.finished(ARG.queue), K.failed(ARG.queue)}) do
-  local over = redis.call('ZRANGEBYSCORE', registry, 0, string.format('%.6f', now), 'LIMIT', 0, ARG.limit)
+  local over = redis.call('ZRANGEBYSCORE', registry, 0, before, 'LIMIT', 0, ARG.limit)
   for _, id in ipairs(over) do
     removed = removed + redis.call('ZREM', registry, id)
   end

@@ -1,6 +1,6 @@
 --- Move jobs that are due into their queue, at most `limit`. Where an rq scheduler is in charge of a queue, it is left to it:
 --- rq moves jobs in two steps that nobody else may come between.
---- @include push
+--- @include rate
 
 local function promote(queue, limit)
   local due = redis.pcall('ZRANGEBYSCORE', K.scheduled(queue), '-inf', string.format('%.6f', now), 'LIMIT', 0, limit)
@@ -8,12 +8,12 @@ local function promote(queue, limit)
     return 0
   end
   for _, id in ipairs(due) do
-    local found = redis.pcall('HMGET', K.job(id), 'status', 'enqueue_at_front', 'enqueue_at_front_on_retry', 'started_at')
+    local found = redis.pcall('HMGET', K.job(id), 'status', 'enqueue_at_front', 'enqueue_at_front_on_retry', 'started_at',
+      'rate_limit_key')
     redis.call('ZREM', K.scheduled(queue), id)
     if not found.err and found[1] and VERB.promote.from[found[1]] then
-      local retried = found[4] and found[4] ~= ''
-      redis.call('HSET', K.job(id), 'status', VERB.promote.to, 'enqueued_at', ARG.now_iso)
-      push(id, queue, found[2] == '1' or (retried and found[3] == '1'))
+      local is_retried = found[4] and found[4] ~= ''
+      enqueue(id, queue, found[2] == '1' or (is_retried and found[3] == '1'), found[5], ARG.now_iso)
     end
   end
   return #due

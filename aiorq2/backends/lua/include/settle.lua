@@ -6,7 +6,7 @@
 local function owned(from)
   local held = has_lease(ARG.id, ARG.execution, ARG.origin)
   local found = redis.call('HMGET', K.job(ARG.id), 'status', 'aio_settled', 'aio_waiters', 'aio_cancel', 'aio_token', 'ttl',
-    'aio_call')
+    'aio_call', 'rate_limit_key')
   if not held then
     if found[2] == ARG.execution then
       return nil, {REPLY.OK}
@@ -16,5 +16,6 @@ local function owned(from)
   if not from[found[1]] then
     return nil, {found[1] and REPLY.WRONG_STATUS or REPLY.GONE, found[1] or ''}
   end
-  return {waiters = found[3], cancel = found[4], token = found[5], ttl = seconds(found[6]), call = found[7]}
+  return {waiters = found[3], cancel = found[4], token = found[5], ttl = seconds(found[6]), call = found[7],
+    rate = found[8]}
 end

@@ -1,5 +1,5 @@
 --- Start one popped job for a worker. (ARG: worker lease now_iso)
---- @include clock notify
+--- @include clock canceled rate
 
 local deadline = now + ARG.lease
 local lease_s = math.ceil(ARG.lease) -- EXPIRE takes whole seconds
@@ -44,15 +44,15 @@ local function take(job, queue, execution)
     origin = queue
   end
   if has.aio_cancel then
-    redis.call('HSET', key, 'status', VERB.cancel.to, 'ended_at', ARG.now_iso)
-    redis.call('HDEL', key, 'aio_waiters', 'aio_cancel')
-    redis.call('ZADD', K.canceled(origin), now, job)
-    notify(has.aio_waiters, job, VERB.cancel.to)
+    end_as_canceled(job, origin, ARG.now_iso)
+    leave(job, has.rate_limit_key, ARG.now_iso)
     return nil
   end
   local member = lease_out(job, execution, origin)
   redis.call('HSET', key, 'status', VERB.claim.to, 'started_at', ARG.now_iso, 'ended_at', '', 'worker_name', ARG.worker,
     'aio_attempt', (tonumber(has.aio_attempt) or 0) + 1)
-  redis.call('PERSIST', key) -- of a job with a ttl, and of one that rq requeued
+  if redis.call('PERSIST', key) == 1 then -- of a job with a ttl, and of one that rq requeued
+    redis.call('PERSIST', K.dependents(job))
+  end
   return fields, member, origin
 end

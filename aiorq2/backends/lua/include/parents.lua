@@ -1,0 +1,28 @@
+--- What the parents of a job say: `met`, `pending`, or `never` (one ended badly, and the job minds).
+
+local BAD = {[STATUS.failed] = true, [STATUS.stopped] = true, [STATUS.canceled] = true, deleted = true}
+local FORGIVEN = {wait = {}, cancel = {}, failure = {[STATUS.failed] = true}, run = BAD}
+
+local function policy_of(allow_failure, on_parent_failure)
+  return FORGIVEN[on_parent_failure] and on_parent_failure or (allow_failure == '1' and 'failure' or 'wait')
+end
+
+-- A parent that is gone counts as done, as in RQ. `known` is one whose status is `how`, whatever is stored; without it, `how` is that
+-- of those that are gone. One that is unmet is returned as well. They are asked from the last to the first, since the first are done
+-- first; all of them only if `thorough`.
+local function judge(parents, policy, known, how, thorough)
+  local unmet
+  for i = #parents, 1, -1 do
+    local parent = parents[i]
+    local status = parent == known and how or redis.pcall('HGET', K.job(parent), 'status') or not known and how
+    if type(status) == 'string' and status ~= STATUS.finished and not FORGIVEN[policy][status] then
+      unmet = parent
+      if BAD[status] then
+        return 'never', unmet
+      elseif not thorough then
+        break
+      end
+    end
+  end
+  return unmet and 'pending' or 'met', unmet
+end

@@ -1,0 +1,75 @@
+"""What nobody waits for: registries are trimmed, and what a process has left half done is found. Every call is bounded."""
+
+from __future__ import annotations
+
+import time
+
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.timing import to_iso
+
+SLICE = 500
+"""How many entries one call looks at."""
+
+
+async def sweep(backend: RedisBackend, queue: str, *, before: float | None = None) -> int:
+    """Drop finished and failed jobs whose time is over, and canceled ones and workers that are gone, from the lists of a queue.
+
+    Args:
+        before: the time up to which it is over, seconds since the epoch; by default now, by Redis' clock.
+
+    Returns how many jobs. Redis: 1 call per 500 of them.
+    """
+    removed = 0
+    while True:
+        upto = "" if before is None else repr(before)
+        reply = await backend.call("sweep", queue=queue, limit=SLICE, before=upto)
+        removed += int(reply[1])
+        if reply[1] < SLICE:
+            return removed
+
+
+async def sweep_deferred(backend: RedisBackend, queue: str, *, limit: int = 100) -> None:
+    """Ask the parents of some deferred jobs again; each call looks at others. Redis: 1 call, and 1 per 100 dependents of theirs."""
+    reply = await backend.call(
+        "sweep_deferred", queue=queue, limit=limit, now_iso=to_iso(time.time())
+    )
+    if reply[1]:
+        await backend.release()
+
+
+async def sweep_ready(backend: RedisBackend, queue: str, *, age_s: float = 0) -> int:
+    """Enqueue the jobs that rq has left between deferred and queued for ``age_s`` seconds. Returns how many.
+
+    Redis: 1 call per 500 of them.
+    """
+    moved = 0
+    while True:
+        reply = await backend.call(
+            "sweep_ready", queue=queue, limit=SLICE, age=repr(age_s), now_iso=to_iso(time.time())
+        )
+        moved += int(reply[1])
+        if reply[1] < SLICE:
+            return moved
+
+
+async def sweep_rates(backend: RedisBackend) -> int:
+    """Free the places in rate limits whose jobs neither wait nor run; returns how many. Redis: 1 call per some ten limits."""
+    freed, cursor = 0, b"0"
+    while True:
+        reply = await backend.call(
+            "sweep_rates", cursor=cursor, limit=SLICE, now_iso=to_iso(time.time())
+        )
+        freed += int(reply[1])
+        cursor = reply[2]
+        if cursor == b"0":
+            return freed
+
+
+async def compact(backend: RedisBackend, queue: str) -> int:
+    """Take ids without a job, and repetitions, out of a queue; returns how many. Redis: 1 call per 10 000 ids, atomic each."""
+    removed, offset = 0, 0
+    while offset >= 0:
+        reply = await backend.call("compact", queue=queue, offset=offset, limit=10_000)
+        removed += int(reply[1])
+        offset = int(reply[2])
+    return removed

@@ -1,0 +1,79 @@
+"""Call the functions that a job names for its success, its failure or its being stopped, with RQ's arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal
+
+import anyio.from_thread
+import anyio.to_thread
+
+from aiorq2.allowlist import AllowList
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.callables import is_coroutine_callable
+from aiorq2.job import Job, loop_bridge
+from aiorq2.terms import CALLBACK_TIMEOUT
+
+Event = Literal["success", "failure", "stopped"]
+
+
+class Callbacks:
+    """Calls back: coroutine functions on the loop with an asynchronous Redis client, plain ones in a thread with a synchronous one,
+    as RQ's contract says.
+
+    Args:
+        backend: makes the clients.
+        allow: what may be called.
+    """
+
+    def __init__(self, backend: RedisBackend, allow: AllowList) -> None:
+        self._backend = backend
+        self._allow = allow
+
+    async def call(self, event: Event, job: Job, *arguments: Any) -> None:
+        """Call the function that the job names for ``event``, if it names one. What it raises is raised here.
+
+        Raises:
+            TimeoutError: it took longer than its timeout.
+            FunctionNotAllowed, UnknownFunction: it may not be called, or is not there.
+        """
+        name = job.callback_name(event)
+        if name is None:
+            return
+        func = self._allow.resolve_allowed(name)
+        # A task of its own: an interruption of the job is not one of its callback.
+        task = asyncio.get_running_loop().create_task(
+            self._call(func, job, arguments), context=contextvars.copy_context()
+        )
+        timeout = job.callback_timeout(event) or CALLBACK_TIMEOUT
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+        if not done:
+            task.cancel()
+            raise TimeoutError(f"the {event} callback {name} took longer than {timeout} seconds")
+        error = task.result()
+        if isinstance(error, Exception):
+            raise error
+        if error is not None:
+            raise RuntimeError(f"the {event} callback {name} raised {error!r}") from error
+
+    async def _call(
+        self, func: Callable[..., Any], job: Job, arguments: tuple[Any, ...]
+    ) -> BaseException | None:
+        """Call ``func`` and return what it raised: a task that ended with ``SystemExit`` would end the loop."""
+        try:
+            if is_coroutine_callable(func):
+                await func(job, self._backend.client(), *arguments)
+                return None
+            loop_bridge.set(anyio.from_thread.run)
+            connection = self._backend.sync_client()
+            answer = await anyio.to_thread.run_sync(
+                lambda: func(job, connection, *arguments), abandon_on_cancel=True
+            )
+            if inspect.isawaitable(answer):
+                await answer
+        except BaseException as error:  # noqa: BLE001  user code; whoever called back judges
+            return error
+        return None

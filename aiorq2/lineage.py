@@ -1,0 +1,49 @@
+"""Jobs and those that wait for them, however deep and wide."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiorq2.backends import inspect
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.errors import AiorqError, InvalidJobOperation, NoSuchJobError
+
+AT_ONCE = 100
+"""How many jobs one pipeline deletes."""
+
+
+async def descendants(backend: RedisBackend, job_id: str) -> list[str]:
+    """Return the ids of all that wait for a job, for those, and so on; each once, and after one that it waits for.
+
+    Redis: 1 pipeline per generation and 500 jobs.
+    """
+    found: dict[str, None] = {job_id: None}
+    generation = [job_id]
+    while generation:
+        waiting = await inspect.dependent_ids(backend, generation)
+        generation = [one for one in dict.fromkeys(waiting) if one not in found]
+        found.update(dict.fromkeys(generation))
+    return list(found)[1:]
+
+
+async def delete_with_dependents(backend: RedisBackend, job_id: str) -> None:
+    """Delete a job and all that wait for it, those first; one of them that runs is left alone.
+
+    Raises:
+        NoSuchJobError: there is no such job; those that wait for it are deleted all the same.
+        InvalidJobOperation: it runs.
+    """
+    ids = await descendants(backend, job_id)
+    for end in range(len(ids), 0, -AT_ONCE):
+        chunk = ids[max(end - AT_ONCE, 0) : end]
+        outcomes = await asyncio.gather(
+            *(backend.delete(one) for one in reversed(chunk)), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not _is_fine(outcome):
+                raise outcome
+    await backend.delete(job_id)
+
+
+def _is_fine(error: BaseException) -> bool:
+    return isinstance(error, AiorqError) and isinstance(error, NoSuchJobError | InvalidJobOperation)

@@ -1,0 +1,245 @@
+"""The small values that RQ's users give to ``enqueue``: Repeat, Callback, Dependency, RateLimit, Webhook. Checked when made.
+
+Names, signatures and defaults are RQ 3.0's; what is ours says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
+
+from aiorq2.callables import name_of
+from aiorq2.errors import InvalidOption
+from aiorq2.timing import Duration, durations, seconds
+
+CALLBACK_TIMEOUT = 60
+"""Seconds; RQ's."""
+MAX_KEY = 255
+
+OnParentFailure = Literal["wait", "cancel", "run"]
+WebhookStatus = Literal["finished", "failed"]
+
+
+class HasId(Protocol):
+    """A job, as far as a dependency is concerned."""
+
+    id: str
+
+
+class Repeat:
+    """Run a job again ``times`` more times after it succeeded, each ``interval`` seconds (or the next of a list) later."""
+
+    def __init__(self, times: int, interval: Duration | Iterable[Duration] = 0) -> None:
+        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+            raise InvalidOption(f"Repeat(times={times!r}): a whole number of at least 1 is needed")
+        self.times = times
+        self.intervals = durations(interval, name="Repeat(interval)")
+
+    def __repr__(self) -> str:
+        return f"Repeat(times={self.times}, interval={self.intervals})"
+
+
+class Callback:
+    """A function to call when a job has succeeded, failed or been stopped; plain or a coroutine function (RQ: plain only).
+
+    It is called with ``(job, connection, result)``, ``(job, connection, type, value, traceback)`` or ``(job, connection)``.
+
+    Args:
+        func: the function, or its dotted name.
+        timeout: seconds that it may take; 60 by default.
+    """
+
+    def __init__(self, func: Callable[..., Any] | str, timeout: Duration | None = None) -> None:
+        ref = name_of(func)
+        if ref.instance is not None:
+            raise InvalidOption(
+                "Callback: a function that can be found by its name is needed, not a bound method"
+            )
+        self.func = func
+        self.name = ref.name
+        self.timeout = (
+            CALLBACK_TIMEOUT
+            if timeout is None
+            else seconds(timeout, name="Callback(timeout)", minimum=0.001)
+        )
+
+    def __repr__(self) -> str:
+        return f"Callback({self.name}, timeout={self.timeout})"
+
+
+class Dependency:
+    """Jobs that must have ended before another starts.
+
+    Args:
+        jobs: a job, an id, or several.
+        allow_failure: a failed one counts as done.
+        enqueue_at_front: the waiting job goes to the front of its queue when its time comes.
+    """
+
+    def __init__(
+        self,
+        jobs: HasId | str | Iterable[HasId | str],
+        allow_failure: bool = False,
+        enqueue_at_front: bool = False,
+    ) -> None:
+        given = _several(jobs)
+        if not given:
+            raise InvalidOption("Dependency(jobs=[]): at least one job is needed")
+        self.job_ids = tuple(_id_of(one) for one in given)
+        self.allow_failure = bool(allow_failure)
+        self.enqueue_at_front = bool(enqueue_at_front)
+
+    def __repr__(self) -> str:
+        return f"Dependency({list(self.job_ids)}, allow_failure={self.allow_failure})"
+
+
+@dataclass(frozen=True, slots=True)
+class Parents:
+    """All that ``depends_on`` said, as one value: flags are OR-ed over all ``Dependency`` objects, as in RQ."""
+
+    ids: tuple[str, ...]
+    allow_failure: bool = False
+    at_front: bool = False
+
+    @classmethod
+    def of(cls, depends_on: object) -> Parents | None:
+        """Return what a ``depends_on`` means: a job, an id, a ``Dependency``, or a list of these."""
+        if depends_on is None:
+            return None
+        dependencies = [
+            one if isinstance(one, Dependency) else _as_dependency(one)
+            for one in _several(depends_on)
+        ]
+        if not dependencies:
+            return None
+        ids = dict.fromkeys(job_id for one in dependencies for job_id in one.job_ids)
+        return cls(
+            tuple(ids),
+            allow_failure=any(one.allow_failure for one in dependencies),
+            at_front=any(one.enqueue_at_front for one in dependencies),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """At most ``concurrency`` jobs with this ``key`` are queued or running at once, whatever their queues."""
+
+    key: str
+    concurrency: int
+
+    def __post_init__(self) -> None:
+        if (
+            not isinstance(self.key, str)
+            or not self.key
+            or len(self.key) > MAX_KEY
+            or not self.key.isprintable()
+        ):
+            raise InvalidOption(
+                f"RateLimit(key={self.key!r:.60}): 1 to {MAX_KEY} printable characters are needed"
+            )
+        if (
+            isinstance(self.concurrency, bool)
+            or not isinstance(self.concurrency, int)
+            or self.concurrency < 1
+        ):
+            raise InvalidOption(
+                f"RateLimit(concurrency={self.concurrency!r}): a whole number of at least 1 is needed"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A URL that is called when a job has ``finished`` or ``failed``. Needs the extra ``webhook`` (httpx) in the worker."""
+
+    url: str
+    job_status: WebhookStatus
+    method: Literal["GET", "POST"] = "GET"
+    headers: Mapping[str, str] | None = None
+    timeout: float = 10
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise InvalidOption("Webhook(url=…): an http:// or https:// URL is needed")
+        if self.job_status not in ("finished", "failed"):
+            raise InvalidOption(f"Webhook(job_status={self.job_status!r}): 'finished' or 'failed'")
+        if self.method not in ("GET", "POST"):
+            raise InvalidOption(f"Webhook(method={self.method!r}): 'GET' or 'POST'")
+        seconds(self.timeout, name="Webhook(timeout)", minimum=0.001)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as RQ writes it into the job."""
+        return {
+            "url": self.url,
+            "job_status": self.job_status,
+            "method": self.method,
+            "headers": dict(self.headers) if self.headers else None,
+            "timeout": self.timeout,
+        }
+
+
+def as_repeat(given: object) -> Repeat | None:
+    """Return a ``Repeat``, from one of ours, one of rq's (which is not imported for it), or a number of times."""
+    if given is None or isinstance(given, Repeat):
+        return given
+    if isinstance(given, int):
+        return Repeat(given)
+    if hasattr(given, "times") and hasattr(given, "intervals"):
+        return Repeat(given.times, list(given.intervals))
+    raise InvalidOption(f"repeat must be a Repeat or a number of times, not {type(given).__name__}")
+
+
+def as_callback(given: object) -> Callback | None:
+    """Return a ``Callback``, from one of ours, one of rq's, a function or the dotted name of one."""
+    if given is None or isinstance(given, Callback):
+        return given
+    if type(given).__module__.split(".")[0] == "rq" and hasattr(given, "func"):
+        return Callback(given.func, getattr(given, "timeout", None))
+    return Callback(given)  # type: ignore[arg-type]  # checked there
+
+
+def as_rate_limit(given: object) -> RateLimit | None:
+    """Return a ``RateLimit``, from one of ours or one of rq's."""
+    if given is None or isinstance(given, RateLimit):
+        return given
+    if hasattr(given, "key") and hasattr(given, "concurrency"):
+        return RateLimit(given.key, given.concurrency)
+    raise InvalidOption(f"rate_limit must be a RateLimit, not {type(given).__name__}")
+
+
+def as_webhooks(given: object) -> tuple[Webhook, ...]:
+    """Return one or several ``Webhook`` as a tuple."""
+    return () if given is None else tuple(_as_webhook(one) for one in _several(given))
+
+
+def _as_webhook(given: object) -> Webhook:
+    if isinstance(given, Webhook):
+        return given
+    if hasattr(given, "url") and hasattr(given, "job_status"):  # rq's
+        rq: Any = given
+        return Webhook(rq.url, rq.job_status, rq.method, rq.headers, rq.timeout)
+    raise InvalidOption(f"webhooks must be Webhook objects, not {type(given).__name__}")
+
+
+def _as_dependency(given: object) -> Dependency:
+    # rq.job.Dependency, without importing rq
+    if hasattr(given, "dependencies") and hasattr(given, "allow_failure"):
+        return Dependency(
+            given.dependencies, given.allow_failure, bool(getattr(given, "enqueue_at_front", False))
+        )
+    return Dependency(given)  # type: ignore[arg-type]  # checked there
+
+
+def _several(given: object) -> list[Any]:
+    """Return what may be one or several; whatever is no collection is one."""
+    is_several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    return list(given) if is_several and not hasattr(given, "id") else [given]  # type: ignore[call-overload]
+
+
+def _id_of(job: object) -> str:
+    job_id = job if isinstance(job, str) else getattr(job, "id", None)
+    if not isinstance(job_id, str) or not job_id:
+        raise InvalidOption(f"depends_on: {job!r:.60} is neither a job nor the id of one")
+    return job_id
