@@ -116,7 +116,7 @@ class Line:
             async with asyncio.timeout(self._timeout + patience) as limit:
                 if not connection.is_connected:
                     await connection.connect()
-                await connection.send_packed_command(packed, check_health=False)
+                await self._write(packed)
                 replies = []
                 for number in range(len(commands)):
                     replies.append(await self._reply())
@@ -126,6 +126,13 @@ class Line:
         except BaseException:
             await self.drop()
             raise
+
+    async def _write(self, packed: list[bytes]) -> None:
+        try:
+            await self._connection.send_packed_command(packed, check_health=False)
+        except (AttributeError, RuntimeError) as error:
+            # On Python 3.12 and newer, asyncio's writelines fails like this on a connection that was just reset.
+            raise ConnectionError(f"the connection was lost while writing: {error}") from error
 
     async def _reply(self) -> Any:
         try:
