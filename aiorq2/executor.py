@@ -63,6 +63,7 @@ class Executor:
         allow: what may run.
         sync_concurrency: how many threads, and how many processes, run at once.
         result_limit: bytes that a result may take.
+        job_class: what ``get_current_job()`` hands to jobs.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Executor:
         *,
         sync_concurrency: int = 32,
         result_limit: int = PAYLOAD_LIMIT,
+        job_class: type[Job] = Job,
     ) -> None:
         self._backend = backend
         self._serializer = serializer
         self._allow = allow
         self._callbacks = Callbacks(backend, allow)
         self._result_limit = result_limit
+        self._job_class = job_class
         self._portable_serializer = serializer if _is_portable(serializer) else None
         self._threads = asyncio.Semaphore(sync_concurrency)
         self._processes = asyncio.Semaphore(sync_concurrency)
@@ -86,7 +89,7 @@ class Executor:
     async def run(self, run: Run) -> Outcome:
         """Run a claim to its end, whatever that is; raises nothing that user code can cause."""
         claim = run.claim
-        job = Job(_as_started(claim), self._backend, self._serializer)
+        job = self._job_class(_as_started(claim), self._backend, self._serializer)
         job.control = run
         current_job.set(job)
         try:
@@ -193,6 +196,7 @@ class Executor:
             serializer=self._portable_serializer,
             url=self._backend.url,
             key_prefix=self._backend.key_prefix,
+            job_class=self._job_class,
         )
         with anyio.CancelScope() as scope:
             run.in_scope(scope)

@@ -56,6 +56,7 @@ class Queue(QueueContents):
         results: where results are kept: ``"hash"``, or ``"stream"`` where rq must be able to read them.
         payload_limit: bytes that the arguments, and the meta, of a job may take.
         connection: RQ's word for ``backend``; a URL or a ``redis.asyncio.Redis``.
+        job_class: what the handles on its jobs are: ``Job``, or a class that is derived from it.
 
     >>> queue = Queue("low", backend=connect("redis://localhost:6379/0"))
     >>> job = await queue.enqueue(add, 1, 2, job_timeout=60)
@@ -72,6 +73,7 @@ class Queue(QueueContents):
         results: ResultStore = "hash",
         payload_limit: int = PAYLOAD_LIMIT,
         connection: Any = None,
+        job_class: type[Job] = Job,
     ) -> None:
         if backend is not None and connection is not None:
             raise InvalidOption("Queue: give backend or connection, not both")
@@ -88,6 +90,7 @@ class Queue(QueueContents):
         self.serializer = resolve_serializer(serializer)
         self.results = results
         self.payload_limit = payload_limit
+        self.job_class = job_class
 
     # -- enqueueing ------------------------------------------------------------------------------------------------------
 
@@ -276,11 +279,11 @@ class Queue(QueueContents):
         except DuplicateJobError:
             if spec.options.unique != "return":
                 raise
-            return await Job.fetch(spec.id, self.backend, self.serializer)
+            return await self.job_class.fetch(spec.id, self.backend, self.serializer)
         return job
 
     async def _run_inline(self, spec: JobSpec, job: Job) -> Job:
-        await run_inline(self.backend, spec, self.serializer)
+        await run_inline(self.backend, spec, self.serializer, self.job_class)
         with suppress(NoSuchJobError):  # result_ttl=0
             await job.refresh()
         return job
@@ -330,7 +333,8 @@ class Queue(QueueContents):
             group=group,
         )
         call = Call(ref.name, ref.instance, args, kwargs)
-        return spec, Job(record_of_spec(spec), self.backend, self.serializer, call=call)
+        job = self.job_class(record_of_spec(spec), self.backend, self.serializer, call=call)
+        return spec, job
 
     # -- finding ---------------------------------------------------------------------------------------------------------
 

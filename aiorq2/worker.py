@@ -27,6 +27,7 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.commands import parse_command
 from aiorq2.errors import AiorqError, InvalidJobOperation, InvalidOption, WorkerNameTaken
 from aiorq2.executor import Executor
+from aiorq2.job import Job
 from aiorq2.options import DEFAULT_RESULT_TTL, as_names, checked_name
 from aiorq2.payloads import PAYLOAD_LIMIT
 from aiorq2.pump import CANCEL_GRACE_S, Appetite, ExceptionHandler, Pump, Strategy
@@ -71,6 +72,7 @@ class Worker:
         strict: refuse to start on a Redis that may drop jobs (an evicting ``maxmemory-policy``), rather than warn.
         handle_signals: install handlers for SIGTERM and SIGINT; default: in the main thread, unless somebody else has, and not
             for a burst.
+        job_class: what jobs, callbacks and exception handlers get as the job: ``Job``, or a class that is derived from it.
 
     >>> await Worker(["high", "low"], backend=backend).work(burst=True)
     """
@@ -95,6 +97,7 @@ class Worker:
         handle_signals: bool | None = None,
         result_limit: int = PAYLOAD_LIMIT,
         connection: Any = None,
+        job_class: type[Job] = Job,
     ) -> None:
         if concurrency < 1 or sync_concurrency < 1:
             raise InvalidOption("Worker: concurrency and sync_concurrency are at least 1")
@@ -136,9 +139,10 @@ class Worker:
             allowed,
             sync_concurrency=sync_concurrency,
             result_limit=result_limit,
+            job_class=job_class,
         )
         self._make_aftermath: Callable[[RedisBackend], Aftermath] = lambda on: Aftermath(
-            on, self.serializer, allowed
+            on, self.serializer, allowed, job_class
         )
         self._strategy = dequeue_strategy
         self._max_deaths = max_deaths

@@ -1,0 +1,324 @@
+"""``RQ``: jobs, queues, workers and schedulers of one program in one place. It needs no framework; frameworks derive from it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar, Unpack, overload
+
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shared import SharedClient
+from aiorq2.connections import DEFAULT, Connections
+from aiorq2.decorated import Decorator, JobFunction
+from aiorq2.decorating import decorate
+from aiorq2.errors import InvalidOption
+from aiorq2.functions import JobFunctions
+from aiorq2.job import Job
+from aiorq2.job_options import MoreOptions
+from aiorq2.options import DEFAULT_RESULT_TTL, DEFAULT_TIMEOUT, ResultStore
+from aiorq2.pump import ExceptionHandler
+from aiorq2.queue import Queue
+from aiorq2.settings import HubOptions, Settings, load_class
+from aiorq2.timing import Duration
+from aiorq2.worker import Worker
+
+P = ParamSpec("P")
+R = TypeVar("R")
+H = TypeVar("H", bound=ExceptionHandler)
+
+NOT_CONFIGURED = (
+    "RQ is not ready yet to connect to Redis: give RQ(url=…), set rq.redis_url, or one of AIORQ2_URL, RQ_REDIS_URL and"
+    " REDIS_URL in the environment"
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """What an ``RQ`` has made so far for one configuration; whoever serves several applications has one for each."""
+
+    connections: Connections = field(default_factory=Connections)
+    queues: dict[tuple[str, str | None], tuple[Settings, Queue]] = field(default_factory=dict)
+
+
+class RQ:
+    """Jobs, queues, workers and schedulers of one program. The names and defaults are Flask-RQ2's.
+
+    Every setting is an attribute: of a subclass, of the object, or given here by keyword. They are read when they are needed,
+    so that they may be set at any time. Making an ``RQ`` touches no network, and there can be several.
+
+    Args:
+        url: where Redis is: ``redis://…``, ``memory://name``, a ``redis.asyncio.Redis`` or what ``connect()`` returned.
+        options: any of the attributes below.
+
+    >>> rq = RQ("redis://localhost:6379/0")
+    >>> @rq.job("low", timeout=60)
+    ... def add(x: int, y: int) -> int:
+    ...     return x + y
+    >>> job = await add.queue(1, 2)
+    """
+
+    redis_url: Any = None
+    """Where Redis is."""
+    connection_class: str | type = "redis.asyncio.Redis"
+    """The class of the client: Redis, or one of fakeredis', which means an in-memory Redis."""
+    connections: Mapping[str, Any] = {}
+    """Further connections by name: a URL, or its parts as a dict."""
+    key_prefix: str | None = None
+    """What every key in Redis begins with."""
+    default_queue: str = "default"
+    """The queue of jobs that name none."""
+    default_timeout: Duration = DEFAULT_TIMEOUT
+    """Seconds (or a duration) that a run may take."""
+    default_result_ttl: Duration = DEFAULT_RESULT_TTL
+    """Seconds for which results are kept."""
+    is_async: bool = True
+    """False: jobs run at once, where they are enqueued."""
+    queues: Sequence[str] = ("default",)
+    """The queues of workers that name none."""
+    serializer: Any = None
+    """How arguments and results become bytes; as for ``Queue``."""
+    results: ResultStore = "hash"
+    """Where results are kept; as for ``Queue``."""
+    timezone: str = "UTC"
+    """The zone of naive datetimes, and of cron patterns that name none."""
+    queue_class: str | type = "aiorq2.queue.Queue"
+    worker_class: str | type = "aiorq2.worker.Worker"
+    job_class: str | type = "aiorq2.job.Job"
+    functions_class: str | type = "aiorq2.functions.JobFunctions"
+    scheduler_class: str | type = "aiorq2.scheduler.Scheduler"
+    scheduler_queue: str = "default"
+    """The queue of a scheduler that names none."""
+    scheduler_interval: float = 60
+    """Seconds between two looks of a scheduler."""
+    name: str = ""
+    """Whose the cron entries are that are declared here; by default the module in which the ``RQ`` is made."""
+
+    _not_configured: ClassVar[str] = NOT_CONFIGURED
+
+    def __init__(self, url: Any = None, **options: Unpack[HubOptions]) -> None:
+        if url is not None:
+            self.redis_url = url
+        self._set(options)
+        self.name = self.name or _maker()
+        self.jobs: dict[str, Callable[..., Any]] = {}
+        """The functions that are jobs here, by their dotted names."""
+        self.exception_handlers: list[ExceptionHandler] = []
+        """What workers call for every run that fails."""
+        self._state = State()
+
+    def _set(self, options: Mapping[str, Any]) -> None:
+        """Set the attributes that were given by keyword; None leaves one as it is."""
+        for name, value in options.items():
+            if name == "async":
+                warnings.warn(
+                    "RQ(async=…) is deprecated, for it is a keyword of Python; use is_async=…",
+                    DeprecationWarning,
+                    stacklevel=3,
+                )
+                name = "is_async"
+            if name not in HubOptions.__optional_keys__:
+                known = ", ".join(sorted(HubOptions.__optional_keys__))
+                raise InvalidOption(f"RQ has no option {name!r}; there are {known}")
+            if value is not None:
+                setattr(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} with {len(self.jobs)} jobs>"
+
+    # -- what a subclass for a framework replaces ------------------------------------------------------------------------
+
+    def settings(self) -> Settings:
+        """Return the settings as they are now."""
+        return Settings(
+            not_configured=self._not_configured,
+            **{name: getattr(self, name) for name in _SETTINGS},
+        )
+
+    def state(self) -> State:
+        """Return what has been made so far."""
+        return self._state
+
+    # -- connections -----------------------------------------------------------------------------------------------------
+
+    @property
+    def backend(self) -> RedisBackend:
+        """Where jobs live. Nothing is sent by asking.
+
+        Raises:
+            NotConfigured: nobody has said where Redis is.
+        """
+        return self.get_backend()
+
+    @property
+    def connection(self) -> SharedClient:
+        """A ``redis.asyncio.Redis`` for commands of one's own. ``async with rq.connection:`` closes nothing at its end.
+
+        Raises:
+            NotConfigured: nobody has said where Redis is.
+        """
+        return self.get_connection()
+
+    def get_backend(self, connection: str | None = None) -> RedisBackend:
+        """Return the backend of a connection."""
+        return self.state().connections.backend(self.settings(), connection)
+
+    def get_connection(self, connection: str | None = None) -> SharedClient:
+        """Return a client for a connection."""
+        return self.state().connections.client(self.settings(), connection)
+
+    async def __aenter__(self) -> Self:
+        """See to it that Redis answers. Redis: 1 call per connection."""
+        await self.state().connections.open(self.settings())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections of the running loop; the next use opens them again."""
+        await self.state().connections.close()
+
+    # -- jobs ------------------------------------------------------------------------------------------------------------
+
+    @overload
+    def job(self, func: Callable[P, R], /) -> JobFunction[P, R]: ...
+    @overload
+    def job(
+        self,
+        queue: str | None = None,
+        /,
+        timeout: Duration | None = None,
+        result_ttl: Duration | None = None,
+        ttl: Duration | None = None,
+        depends_on: Any = None,
+        at_front: bool | None = None,
+        meta: dict[str, Any] | None = None,
+        description: str | None = None,
+        **options: Unpack[MoreOptions],
+    ) -> Decorator: ...
+    def job(
+        self,
+        func_or_queue: Any = None,
+        /,
+        timeout: Duration | None = None,
+        result_ttl: Duration | None = None,
+        ttl: Duration | None = None,
+        depends_on: Any = None,
+        at_front: bool | None = None,
+        meta: dict[str, Any] | None = None,
+        description: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Make a function a job: ``@rq.job``, ``@rq.job()``, ``@rq.job("low", timeout=60)``.
+
+        The function stays the very same object and can be called as before; it gets ``queue``, ``schedule``, ``cron``,
+        ``options`` and ``helper``.
+
+        Raises:
+            InvalidFunction: it is no function, or needs an instance to be called.
+            InvalidOption: an option that is none, or cannot be meant.
+        """
+        told = {
+            "timeout": timeout,
+            "result_ttl": result_ttl,
+            "ttl": ttl,
+            "depends_on": depends_on,
+            "at_front": at_front,
+            "meta": meta,
+            "description": description,
+            **options,
+        }
+        if func_or_queue is None or isinstance(func_or_queue, str):
+            if func_or_queue:
+                told["queue"] = func_or_queue
+            return lambda func: self._decorated(func, told)
+        return self._decorated(func_or_queue, told)
+
+    def _decorated(self, given: Any, options: Mapping[str, Any]) -> Any:
+        functions_class = load_class(
+            self.settings().functions_class, JobFunctions, "functions_class"
+        )
+        func = decorate(given, lambda func: functions_class(self, func, options))
+        self.jobs[f"{func.__module__}.{func.__qualname__}"] = func
+        return given
+
+    def exception_handler(self, handler: H) -> H:
+        """Have workers call a function for every run that fails: ``handler(job, exc_type, exc, traceback)``, plain or a
+        coroutine function."""
+        self.exception_handlers.append(handler)
+        return handler
+
+    # -- queues, workers, schedulers -------------------------------------------------------------------------------------
+
+    def get_queue(self, name: str | None = None, connection: str | None = None) -> Queue:
+        """Return the queue of this name, or the default one; for the same name, the same object."""
+        settings, queues = self.settings(), self.state().queues
+        key = name or settings.default_queue, None if connection == DEFAULT else connection
+        known = queues.get(key)
+        backend = self.get_backend(connection)
+        if known is not None and known[0] == settings and known[1].backend is backend:
+            return known[1]
+        queue = load_class(settings.queue_class, Queue, "queue_class")(
+            key[0],
+            backend,
+            default_timeout=settings.default_timeout,
+            is_async=settings.is_async,
+            serializer=settings.serializer,
+            results=settings.results,
+            job_class=load_class(settings.job_class, Job, "job_class"),
+        )
+        queues[key] = settings, queue
+        return queue
+
+    def get_worker(self, *queues: str, connection: str | None = None, **options: Any) -> Worker:
+        """Return a worker for these queues, or for ``rq.queues``; ``options`` as for ``Worker``."""
+        settings = self.settings()
+        told = {
+            "default_result_ttl": settings.default_result_ttl,
+            "exception_handlers": list(self.exception_handlers),
+            "serializer": settings.serializer,
+            "job_class": load_class(settings.job_class, Job, "job_class"),
+        }
+        return load_class(settings.worker_class, Worker, "worker_class")(
+            queues or settings.queues, self.get_backend(connection), **{**told, **options}
+        )
+
+    def get_scheduler(
+        self,
+        interval: float | None = None,
+        queue: str | None = None,
+        connection: str | None = None,
+    ) -> Any:
+        """Return a scheduler for this queue, or for ``rq.scheduler_queue``."""
+        settings = self.settings()
+        scheduler_class: Any = load_class(settings.scheduler_class, object, "scheduler_class")
+        return scheduler_class(
+            queue or settings.scheduler_queue,
+            settings.scheduler_interval if interval is None else interval,
+            self.get_backend(connection),
+            serializer=settings.serializer,
+        )
+
+
+def _maker() -> str:
+    """Return the name of the module in which an ``RQ`` is being made; of the program's own, that of its file."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("aiorq2."):
+        frame = frame.f_back
+    name = str(frame.f_globals.get("__name__", ""))
+    if name != "__main__":
+        return name
+    spec, path = frame.f_globals.get("__spec__"), frame.f_globals.get("__file__")
+    return spec.name if spec is not None else Path(path).stem if path else name
+
+
+_SETTINGS = tuple(name for name in Settings.__dataclass_fields__ if name != "not_configured")
