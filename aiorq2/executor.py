@@ -10,6 +10,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import anyio
@@ -50,6 +51,10 @@ from aiorq2.timing import to_iso
 log = logging.getLogger("aiorq2.worker")
 T = TypeVar("T")
 
+JobContext = Callable[[Job], AbstractAsyncContextManager[object]]
+"""Returns what a job's function is called in: a coroutine function in the same task, a plain one in a thread that starts with its
+context variables, one in a process not at all. An exception of the job passes through it."""
+
 STOPPED_TEXT = "Job stopped by user, work-horse terminated."
 """RQ's words; its users grep for them."""
 
@@ -64,6 +69,7 @@ class Executor:
         sync_concurrency: how many threads, and how many processes, run at once.
         result_limit: bytes that a result may take.
         job_class: what ``get_current_job()`` hands to jobs.
+        job_context: what each job's function is called in.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Executor:
         sync_concurrency: int = 32,
         result_limit: int = PAYLOAD_LIMIT,
         job_class: type[Job] = Job,
+        job_context: JobContext | None = None,
     ) -> None:
         self._backend = backend
         self._serializer = serializer
@@ -82,6 +89,7 @@ class Executor:
         self._callbacks = Callbacks(backend, allow)
         self._result_limit = result_limit
         self._job_class = job_class
+        self._job_context = job_context
         self._portable_serializer = serializer if _is_portable(serializer) else None
         self._threads = asyncio.Semaphore(sync_concurrency)
         self._processes = asyncio.Semaphore(sync_concurrency)
@@ -100,7 +108,10 @@ class Executor:
         failure: BaseException | None = None
         value: Any = None
         try:
-            value = await self._invoke(run, func, call)
+            if self._job_context is None:
+                value = await self._invoke(run, func, call)
+            else:
+                value = await self._invoke_within(self._job_context(job), run, func, call)
         except BaseException as raised:  # noqa: BLE001  the one place where user code may raise anything
             failure = raised
         finally:
@@ -165,6 +176,25 @@ class Executor:
             return await self._in_task(run, func(*call.args, **call.kwargs))
         value = await self._in_thread(run, functools.partial(func, *call.args, **call.kwargs))
         return await self._in_task(run, value) if inspect.isawaitable(value) else value
+
+    async def _invoke_within(
+        self,
+        context: AbstractAsyncContextManager[object],
+        run: Run,
+        func: Callable[..., Any],
+        call: Call,
+    ) -> Any:
+        """Invoke it within a context, which an interruption reaches as well."""
+        task = asyncio.current_task()
+        assert task is not None
+        run.in_task(task)
+        value: Any = None
+        async with context:
+            try:
+                value = await self._invoke(run, func, call)
+            finally:
+                run.in_task(task)
+        return value
 
     async def _in_task(self, run: Run, awaitable: Any) -> Any:
         task = asyncio.current_task()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,9 @@ from aiorq2.connections import DEFAULT, Connections
 from aiorq2.decorated import Decorator, JobFunction
 from aiorq2.decorating import decorate
 from aiorq2.errors import InvalidOption
+from aiorq2.executor import JobContext
 from aiorq2.functions import JobFunctions
+from aiorq2.hooks import Hooks
 from aiorq2.job import Job
 from aiorq2.job_options import MoreOptions
 from aiorq2.options import DEFAULT_RESULT_TTL, DEFAULT_TIMEOUT, ResultStore
@@ -28,7 +31,7 @@ from aiorq2.worker import Worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
-H = TypeVar("H", bound=ExceptionHandler)
+F = TypeVar("F", bound=Callable[..., Any])
 
 NOT_CONFIGURED = (
     "RQ is not ready yet to connect to Redis: give RQ(url=…), set rq.redis_url, or one of AIORQ2_URL, RQ_REDIS_URL and"
@@ -108,6 +111,7 @@ class RQ:
         """The functions that are jobs here, by their dotted names."""
         self.exception_handlers: list[ExceptionHandler] = []
         """What workers call for every run that fails."""
+        self._hooks = Hooks()
         self._state = State()
 
     def _set(self, options: Mapping[str, Any]) -> None:
@@ -141,6 +145,16 @@ class RQ:
     def state(self) -> State:
         """Return what has been made so far."""
         return self._state
+
+    def job_context(self) -> JobContext | None:
+        """Return what jobs are called in, as ``Worker`` takes it; None for nothing."""
+        return None
+
+    @asynccontextmanager
+    async def surround(self, worker: Worker) -> AsyncIterator[None]:
+        """Do what is to be done around the work of a worker."""
+        async with self._hooks.around(worker):
+            yield
 
     # -- connections -----------------------------------------------------------------------------------------------------
 
@@ -251,11 +265,28 @@ class RQ:
         self.jobs[f"{func.__module__}.{func.__qualname__}"] = func
         return given
 
-    def exception_handler(self, handler: H) -> H:
+    def exception_handler(self, handler: F) -> F:
         """Have workers call a function for every run that fails: ``handler(job, exc_type, exc, traceback)``, plain or a
         coroutine function."""
         self.exception_handlers.append(handler)
         return handler
+
+    def on_startup(self, hook: F) -> F:
+        """Have workers call a function, plain or a coroutine function, before their first job. It may take the worker. If it
+        raises, the worker does not start."""
+        self._hooks.on_startup(hook)
+        return hook
+
+    def on_shutdown(self, hook: F) -> F:
+        """Have workers call a function, plain or a coroutine function, after their last job. It may take the worker."""
+        self._hooks.on_shutdown(hook)
+        return hook
+
+    def lifespan(self, make: F) -> F:
+        """Have workers open what an ``async def`` function with one ``yield`` opens, or an asynchronous context manager that a
+        function returns, before their first job, and close it after the last. It may take the worker."""
+        self._hooks.lifespan(make)
+        return make
 
     # -- queues, workers, schedulers -------------------------------------------------------------------------------------
 
@@ -275,6 +306,7 @@ class RQ:
             serializer=settings.serializer,
             results=settings.results,
             job_class=load_class(settings.job_class, Job, "job_class"),
+            job_context=self.job_context(),
         )
         queues[key] = settings, queue
         return queue
@@ -287,6 +319,8 @@ class RQ:
             "exception_handlers": list(self.exception_handlers),
             "serializer": settings.serializer,
             "job_class": load_class(settings.job_class, Job, "job_class"),
+            "job_context": self.job_context(),
+            "lifespan": self.surround,
         }
         return load_class(settings.worker_class, Worker, "worker_class")(
             queues or settings.queues, self.get_backend(connection), **{**told, **options}

@@ -9,7 +9,7 @@ from uuid import uuid4
 from aiorq2.allowlist import AllowList
 from aiorq2.backends.base import Claim, ClaimRequest, JobRecord, Seat
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.executor import Executor
+from aiorq2.executor import Executor, JobContext
 from aiorq2.job import Job
 from aiorq2.options import JobSpec
 from aiorq2.outcome import Outcome, Retried
@@ -24,7 +24,11 @@ STOP_S = 2.5
 
 
 async def run_inline(
-    backend: RedisBackend, spec: JobSpec, serializer: Serializer, job_class: type[Job] = Job
+    backend: RedisBackend,
+    spec: JobSpec,
+    serializer: Serializer,
+    job_class: type[Job] = Job,
+    job_context: JobContext | None = None,
 ) -> None:
     """Add a job and run it here, in a task of its own, so that a timeout or the end of the job is not one of the caller's.
 
@@ -33,7 +37,17 @@ async def run_inline(
 
     Redis: 1 call to add it, 1 to start it, 1 to settle it.
     """
-    inline = _Inline(backend, spec, serializer, job_class)
+    inline = _Inline(
+        backend,
+        spec,
+        Executor(
+            backend,
+            serializer,
+            AllowList(trust_all=True),
+            job_class=job_class,
+            job_context=job_context,
+        ),
+    )
     performing = asyncio.create_task(inline.perform())
     try:
         await asyncio.shield(performing)
@@ -44,14 +58,10 @@ async def run_inline(
 
 
 class _Inline:
-    def __init__(
-        self, backend: RedisBackend, spec: JobSpec, serializer: Serializer, job_class: type[Job]
-    ) -> None:
+    def __init__(self, backend: RedisBackend, spec: JobSpec, executor: Executor) -> None:
         self._backend = backend
         self._spec = spec
-        self._executor = Executor(
-            backend, serializer, AllowList(trust_all=True), job_class=job_class
-        )
+        self._executor = executor
         self._run: Run | None = None
         self._is_stopped = False
 

@@ -19,6 +19,7 @@ from aiorq2.backends.wire import record_of_spec
 from aiorq2.callables import describe_call, name_of
 from aiorq2.contents import QueueContents
 from aiorq2.errors import DuplicateJobError, InvalidJobOperation, InvalidOption, NoSuchJobError
+from aiorq2.executor import JobContext
 from aiorq2.inline import run_inline
 from aiorq2.job import Job
 from aiorq2.options import (
@@ -57,6 +58,7 @@ class Queue(QueueContents):
         payload_limit: bytes that the arguments, and the meta, of a job may take.
         connection: RQ's word for ``backend``; a URL or a ``redis.asyncio.Redis``.
         job_class: what the handles on its jobs are: ``Job``, or a class that is derived from it.
+        job_context: what jobs run in with ``is_async=False``; as for ``Worker``.
 
     >>> queue = Queue("low", backend=connect("redis://localhost:6379/0"))
     >>> job = await queue.enqueue(add, 1, 2, job_timeout=60)
@@ -74,6 +76,7 @@ class Queue(QueueContents):
         payload_limit: int = PAYLOAD_LIMIT,
         connection: Any = None,
         job_class: type[Job] = Job,
+        job_context: JobContext | None = None,
     ) -> None:
         if backend is not None and connection is not None:
             raise InvalidOption("Queue: give backend or connection, not both")
@@ -91,6 +94,7 @@ class Queue(QueueContents):
         self.results = results
         self.payload_limit = payload_limit
         self.job_class = job_class
+        self._job_context = job_context
 
     # -- enqueueing ------------------------------------------------------------------------------------------------------
 
@@ -283,7 +287,7 @@ class Queue(QueueContents):
         return job
 
     async def _run_inline(self, spec: JobSpec, job: Job) -> Job:
-        await run_inline(self.backend, spec, self.serializer, self.job_class)
+        await run_inline(self.backend, spec, self.serializer, self.job_class, self._job_context)
         with suppress(NoSuchJobError):  # result_ttl=0
             await job.refresh()
         return job
