@@ -42,10 +42,12 @@ class SharedClient(Redis):
 
     async def __aexit__(self, *exc: object) -> None: ...
 
-    def __enter__(self) -> NoReturn:
-        raise TypeError("this is an asynchronous client: write `async with rq.connection:`")
+    if not TYPE_CHECKING:  # a type checker says it before it is run
 
-    def __exit__(self, *exc: object) -> None: ...
+        def __enter__(self) -> NoReturn:
+            raise TypeError("this is an asynchronous client: write `async with rq.connection:`")
+
+        def __exit__(self, *exc: object) -> None: ...
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close nothing: the backend closes what is its own."""
