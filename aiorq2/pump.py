@@ -7,7 +7,6 @@ import contextvars
 import inspect
 import logging
 import random
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -288,7 +287,7 @@ class Pump:
         """Give back what was being claimed when the worker was told to stop; the last one first, since each goes to the front."""
         for claim in reversed(claims):
             self._leases[claim.execution_id] = claim
-            self._ended.append((claim, GivenBack(time.time())))
+            self._ended.append((claim, GivenBack(self._backend.time())))
 
     async def _sleep(self, wanted: int) -> None:
         """Wait until something has ended, arrived or become due."""
@@ -386,7 +385,7 @@ class Pump:
         except BaseException as error:
             log.exception("job %s: the worker failed to run it", run.claim.job_id)
             failure = failure_of(error)
-            self._emit(run, Failed(time.time(), failure.error, failure.exc_info))
+            self._emit(run, Failed(self._backend.time(), failure.error, failure.exc_info))
         finally:
             self._runs.pop(execution_id, None)
             self._tasks.pop(execution_id, None)

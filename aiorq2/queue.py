@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -319,7 +318,7 @@ class Queue(QueueContents):
             options=options,
             description=description,
             timeout=self.default_timeout if options.job_timeout is None else options.job_timeout,
-            created_at=to_iso(time.time()),
+            created_at=to_iso(self.backend.time()),
             token=token_hex(8),
             meta=None
             if not meta

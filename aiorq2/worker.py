@@ -337,7 +337,7 @@ class Worker:
         log.info("worker %s: stopped", self.name)
 
     async def _register(self, replaces: str = "") -> None:
-        now = to_iso(time.time())
+        now = to_iso(self.backend.time())
         fields: dict[str, str | int] = {
             "birth": now,
             "last_heartbeat": now,
