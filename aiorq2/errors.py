@@ -5,12 +5,14 @@
     AiorqError
     ├── NoSuchJobError              there is no job with this id
     ├── NoSuchGroupError            … no group with this name
+    ├── NoSuchCronJobError          … no recurring entry with this name
     ├── NoSuchExecutionError (ValueError) … no run: it is over
     ├── InvalidJobOperation         the job is in a status that does not allow this
     ├── DuplicateJobError           unique=True and the id is taken
     ├── InvalidOption (ValueError)  an argument that cannot be meant
     │   ├── TimeoutFormatError      … a duration
-    │   └── InvalidFunction         … a function that a worker could not find again
+    │   ├── InvalidFunction         … a function that a worker could not find again
+    │   └── InvalidCronPattern      … a cron pattern
     ├── FunctionNotAllowed          a worker may not run this function
     ├── UnknownFunction             a worker cannot find this function
     ├── SerializationError (TypeError)
@@ -48,6 +50,10 @@ class NoSuchGroupError(AiorqError):
     """There is no group of this name, or none of its jobs is left."""
 
 
+class NoSuchCronJobError(AiorqError):
+    """There is no recurring entry of this name: never was, was removed, or has ended a while ago."""
+
+
 class NoSuchExecutionError(AiorqError, ValueError):
     """There is no such run of this job; it is over. (RQ raises ``ValueError``.)"""
 
@@ -70,6 +76,10 @@ class TimeoutFormatError(InvalidOption):
 
 class InvalidFunction(InvalidOption):
     """A function that a worker could not find again by its name."""
+
+
+class InvalidCronPattern(InvalidOption):
+    """A cron pattern that cannot be meant."""
 
 
 class FunctionNotAllowed(AiorqError):

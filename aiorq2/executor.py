@@ -89,7 +89,7 @@ class Executor:
         job.control = run
         current_job.set(job)
         try:
-            call = decode(self._serializer, job.data, context=claim.job_id)
+            call = decode(self._serializer, job.data, context=claim.record.context)
             func = self._allow.resolve_allowed(call.func_name, call.instance)
         except (DeserializationError, UnknownFunction, FunctionNotAllowed) as error:
             return self._failed(run, error, may_retry=isinstance(error, UnknownFunction))

@@ -605,10 +605,11 @@ class RedisBackend:
         if reply[0] == b"SUSPENDED":
             return Claimed(is_suspended=True, refused=refused)
         return Claimed(
-            claims=tuple(_readable(seat, started_at, reply[4:])),
+            claims=tuple(_readable(seat, started_at, reply[5:])),
             has_more=bool(reply[1]),
             next_due_in=float(reply[2]) if reply[2] else None,
             is_watching=bool(reply[3]),
+            has_ticks=bool(reply[4]),
             refused=refused,
         )
 
