@@ -2,6 +2,8 @@
 
 from aiorq2.allowlist import register
 from aiorq2.backends import connect
+from aiorq2.cron_jobs import CronJob
+from aiorq2.cron_spec import CronSpec
 from aiorq2.errors import (
     AbandonedJobError,
     AiorqError,
@@ -12,12 +14,14 @@ from aiorq2.errors import (
     DeserializationError,
     DuplicateJobError,
     FunctionNotAllowed,
+    InvalidCronPattern,
     InvalidFunction,
     InvalidJobOperation,
     InvalidOption,
     JobCancelled,
     JobFailed,
     JobTimeoutException,
+    NoSuchCronJobError,
     NoSuchGroupError,
     NoSuchJobError,
     PayloadTooLarge,
@@ -33,6 +37,7 @@ from aiorq2.job import Job, cancel_job, get_current_job, requeue_job
 from aiorq2.options import Retry
 from aiorq2.queue import Queue
 from aiorq2.results import Result
+from aiorq2.scheduler import Scheduler
 from aiorq2.signing import signed
 from aiorq2.states import JobStatus
 from aiorq2.terms import Callback, Dependency, RateLimit, Repeat, Webhook
@@ -49,12 +54,15 @@ __all__ = [
     "BackendRefused",
     "BackendUnavailable",
     "Callback",
+    "CronJob",
+    "CronSpec",
     "Dependency",
     "DeserializationError",
     "DuplicateJobError",
     "Execution",
     "FunctionNotAllowed",
     "Group",
+    "InvalidCronPattern",
     "InvalidFunction",
     "InvalidJobOperation",
     "InvalidOption",
@@ -63,6 +71,7 @@ __all__ = [
     "JobFailed",
     "JobStatus",
     "JobTimeoutException",
+    "NoSuchCronJobError",
     "NoSuchGroupError",
     "NoSuchJobError",
     "PayloadTooLarge",
@@ -71,6 +80,7 @@ __all__ = [
     "Repeat",
     "Result",
     "Retry",
+    "Scheduler",
     "SerializationError",
     "TimeoutFormatError",
     "UnknownFunction",

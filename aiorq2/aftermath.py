@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import time
 
 from aiorq2.allowlist import AllowList
 from aiorq2.backends import inspect
@@ -72,7 +71,7 @@ class Aftermath:
             return
         error = AbandonedJobError(f"job {job_id!r}: the worker that ran it died")
         text = f"{type(error).__name__}: {error}"
-        self._webhooks.send(End(record, "failed", time.time(), text))
+        self._webhooks.send(End(record, "failed", self._backend.time(), text))
         job = self._job_class(record, self._backend, self._serializer)
         current_job.set(job)
         try:

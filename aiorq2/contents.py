@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from aiorq2.backends import inspect, sweeping
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import NoSuchJobError
@@ -127,7 +125,7 @@ class QueueContents:
         while left:
             limit = CHUNK if left < 0 else min(left, CHUNK)
             _, count, behind, more = await self.backend.call(
-                "empty", queue=self.name, limit=limit, now_iso=to_iso(time.time())
+                "empty", queue=self.name, limit=limit, now_iso=to_iso(self.backend.time())
             )
             left = behind if left < 0 else min(left - count, behind)
             removed += count

@@ -5,6 +5,7 @@
     AiorqError
     ├── NoSuchJobError              there is no job with this id
     ├── NoSuchGroupError            … no group with this name
+    ├── NoSuchCronJobError          … no recurring entry with this name
     ├── NoSuchExecutionError (ValueError) … no run: it is over
     ├── InvalidJobOperation         the job is in a status that does not allow this
     ├── DuplicateJobError           unique=True and the id is taken
@@ -12,6 +13,7 @@
     │   ├── TimeoutFormatError      … a duration
     │   ├── InvalidFunction         … a function that a worker could not find again
     │   ├── InvalidArguments (TypeError) … arguments that a job's function does not take
+    │   ├── InvalidCronPattern      … a cron pattern
     │   └── ClassNotFound (ImportError) … the dotted name of a class that cannot be imported
     ├── FunctionNotAllowed          a worker may not run this function
     ├── UnknownFunction             a worker cannot find this function
@@ -52,6 +54,10 @@ class NoSuchGroupError(AiorqError):
     """There is no group of this name, or none of its jobs is left."""
 
 
+class NoSuchCronJobError(AiorqError):
+    """There is no recurring entry of this name: never was, was removed, or has ended a while ago."""
+
+
 class NoSuchExecutionError(AiorqError, ValueError):
     """There is no such run of this job; it is over. (RQ raises ``ValueError``.)"""
 
@@ -82,6 +88,10 @@ class InvalidArguments(InvalidOption, TypeError):
 
 class ClassNotFound(InvalidOption, ImportError):
     """The dotted name of a class that cannot be imported."""
+
+
+class InvalidCronPattern(InvalidOption):
+    """A cron pattern that cannot be meant."""
 
 
 class FunctionNotAllowed(AiorqError):

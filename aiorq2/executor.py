@@ -8,7 +8,6 @@ import inspect
 import logging
 import math
 import pickle
-import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
@@ -63,7 +62,7 @@ class Executor:
     """Runs claims: coroutine functions on the loop, plain ones in threads, either in a process where the job asks for it.
 
     Args:
-        backend: what ``get_current_job()`` hands to jobs; not used here.
+        backend: what ``get_current_job()`` hands to jobs; here, only its clock is used.
         serializer: reads payloads and writes results.
         allow: what may run.
         sync_concurrency: how many threads, and how many processes, run at once.
@@ -101,7 +100,7 @@ class Executor:
         job.control = run
         current_job.set(job)
         try:
-            call = decode(self._serializer, job.data, context=claim.job_id)
+            call = decode(self._serializer, job.data, context=claim.record.context)
             func = self._allow.resolve_allowed(call.func_name, call.instance)
         except (DeserializationError, UnknownFunction, FunctionNotAllowed) as error:
             return self._failed(run, error, may_retry=isinstance(error, UnknownFunction))
@@ -152,11 +151,11 @@ class Executor:
         """Return the outcome of a run that was told to end and did not."""
         text = f"{UncancellableJobError.__name__}: told to end ({_why(run)}), the job went on; its slot is lost until it ends"
         if run.reason in (Reason.LEASE_LOST, Reason.SHUTDOWN):
-            return GivenBack(time.time())
+            return GivenBack(self._backend.time())
         if run.reason is Reason.STOP:
-            return Stopped(time.time(), f"{STOPPED_TEXT}\n{text}")
+            return Stopped(self._backend.time(), f"{STOPPED_TEXT}\n{text}")
         return Failed(
-            time.time(),
+            self._backend.time(),
             f"{UncancellableJobError.__module__}.{UncancellableJobError.__name__}",
             text,
         )
@@ -255,14 +254,14 @@ class Executor:
                 where = None if error is None else error.__traceback__
                 return self._failed(run, overdue.with_traceback(where))
             case Reason.STOP:
-                return Stopped(time.time(), STOPPED_TEXT)
+                return Stopped(self._backend.time(), STOPPED_TEXT)
             case Reason.LEASE_LOST | Reason.SHUTDOWN if error is not None:
-                return GivenBack(time.time())
+                return GivenBack(self._backend.time())
         if isinstance(error, asyncio.CancelledError) and _is_cancelled_from_outside():
-            return GivenBack(time.time())
+            return GivenBack(self._backend.time())
         retry = as_retry(error if error is not None else value)
         if retry is not None:
-            return retry_as_asked(run.claim, retry, time.time())
+            return retry_as_asked(run.claim, retry, self._backend.time())
         if isinstance(error, _FailedElsewhere):
             failed = JobFailed(run.claim.job_id, error.failure.exc_info)
             return self._failed(run, failed, error.failure, may_retry=error.may_retry)
@@ -273,7 +272,7 @@ class Executor:
     def _finished(self, run: Run, value: Any) -> Outcome:
         delay, intervals = next_repeat(run.claim.record)
         if value is None:
-            return Finished(time.time(), None, delay, intervals)
+            return Finished(self._backend.time(), None, delay, intervals)
         try:
             raw = encode_value(
                 self._serializer,
@@ -288,7 +287,7 @@ class Executor:
             if inspect.iscoroutine(value):
                 value.close()  # nobody will await it
             return self._failed(run, ResultNotSerializable(str(error)), may_retry=False)
-        return Finished(time.time(), raw, delay, intervals)
+        return Finished(self._backend.time(), raw, delay, intervals)
 
     def _failed(
         self,
@@ -301,9 +300,9 @@ class Executor:
         run.error = error
         failure = failure or failure_of(error)
         retried: Retried | None = (
-            retry_after_failure(run.claim, failure, time.time()) if may_retry else None
+            retry_after_failure(run.claim, failure, self._backend.time()) if may_retry else None
         )
-        return retried or Failed(time.time(), failure.error, failure.exc_info)
+        return retried or Failed(self._backend.time(), failure.error, failure.exc_info)
 
 
 class _FailedElsewhere(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -137,15 +136,21 @@ class Queue(QueueContents):
     ) -> Job:
         args, kwargs, named = split_options(args, kwargs)
         options = EnqueueOptions.checked(**named)
-        if options.depends_on is not None:
-            raise InvalidOption(
-                "a job cannot wait for its time and for other jobs: give depends_on or a time, not both"
-            )
-        if not self.is_async:
-            raise InvalidOption(
-                "a queue with is_async=False runs jobs at once; it cannot schedule them"
-            )
-        spec, job = self._prepared(f, args, kwargs, options)
+        return await self.schedule_call(f, args, kwargs, options, due_at=due_at, due_in=due_in)
+
+    async def schedule_call(
+        self,
+        func: Func,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: EnqueueOptions,
+        *,
+        due_at: float | None = None,
+        due_in: float | None = None,
+    ) -> Job:
+        """Have a job wait for its time (seconds since the epoch, or from now), and then for the jobs that it depends on. With
+        ``is_async=False`` as well it is stored, not run. Redis: 1 call."""
+        spec, job = self.prepared(func, args, kwargs, options)
         spec = replace(spec, status=JobStatus.SCHEDULED, due_at=due_at, due_in=due_in)
         return await self._send_prepared(spec, job)
 
@@ -214,7 +219,7 @@ class Queue(QueueContents):
         pairs = []
         for index, data in enumerate(datas):
             pairs.append(
-                self._prepared(data.func, data.args, data.kwargs, data.options, group=group_id)
+                self.prepared(data.func, data.args, data.kwargs, data.options, group=group_id)
             )
             if index % CHUNK == CHUNK - 1:
                 await asyncio.sleep(0)  # let others have the loop
@@ -237,7 +242,7 @@ class Queue(QueueContents):
     ) -> Job:
         """Return a job that is not in Redis yet; ``enqueue_job`` puts it there."""
         _refuse_unknown(options)
-        spec, job = self._prepared(
+        spec, job = self.prepared(
             func, *_arguments(args, kwargs), EnqueueOptions.checked(**options)
         )
         job.prepare(spec)
@@ -266,7 +271,7 @@ class Queue(QueueContents):
     async def _enqueue(
         self, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], options: EnqueueOptions
     ) -> Job:
-        return await self._send(*self._prepared(func, args, kwargs, options))
+        return await self._send(*self.prepared(func, args, kwargs, options))
 
     async def _send_prepared(self, spec: JobSpec, job: Job) -> Job:
         """Send a spec that is not the one the handle was made with."""
@@ -276,7 +281,7 @@ class Queue(QueueContents):
         return sent
 
     async def _send(self, spec: JobSpec, job: Job) -> Job:
-        if not self.is_async:
+        if not self.is_async and spec.status is not JobStatus.SCHEDULED:
             return await self._run_inline(spec, job)
         try:
             job.see_status(*await self.backend.add([spec]))
@@ -292,7 +297,7 @@ class Queue(QueueContents):
             await job.refresh()
         return job
 
-    def _prepared(
+    def prepared(
         self,
         func: Func,
         args: tuple[Any, ...],
@@ -300,8 +305,13 @@ class Queue(QueueContents):
         options: EnqueueOptions,
         *,
         group: str | None = None,
+        context: str | None = None,
     ) -> tuple[JobSpec, Job]:
-        """Encode a call into what travels, and the handle on it."""
+        """Encode a call into what travels, and the handle on it; for the parts of this package that send it themselves.
+
+        Args:
+            context: what a signature of the payload is tied to; default: the job.
+        """
         if options.rate_limit is not None and not self.is_async:
             raise InvalidOption("rate_limit: a queue with is_async=False runs every job at once")
         ref = name_of(func)
@@ -321,17 +331,21 @@ class Queue(QueueContents):
                 args,
                 kwargs,
                 limit=self.payload_limit,
-                context=job_id,
+                context=context or job_id,
             ),
             options=options,
             description=description,
             timeout=self.default_timeout if options.job_timeout is None else options.job_timeout,
-            created_at=to_iso(time.time()),
+            created_at=to_iso(self.backend.time()),
             token=token_hex(8),
             meta=None
             if not meta
             else encode_value(
-                self.serializer, meta, what="meta", limit=self.payload_limit, context=job_id
+                self.serializer,
+                meta,
+                what="meta",
+                limit=self.payload_limit,
+                context=context or job_id,
             ),
             results=self.results,
             group=group,

@@ -35,6 +35,7 @@ from aiorq2.pump import CANCEL_GRACE_S, Appetite, ExceptionHandler, Pump, Strate
 from aiorq2.run import Reason
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
+from aiorq2.ticking import Ticker
 from aiorq2.timing import Duration, seconds, to_iso
 from aiorq2.upkeep import Heartbeat, Reaper, Sweeper
 
@@ -194,7 +195,7 @@ class Worker:
             burst: return when nothing is left to do now.
             max_jobs: start no more than so many.
             max_idle_time: return after so many seconds without a job.
-            with_scheduler: move scheduled jobs into their queues when they are due.
+            with_scheduler: move scheduled jobs into their queues when they are due, and make the runs of recurring entries.
 
         Raises:
             StartupFailed: its ``lifespan`` did not open.
@@ -256,6 +257,9 @@ class Worker:
         self._seat = replace(self._seat, instance=token_hex(8))
         _AT_WORK.add(self._seat.instance)
         self._aftermath = self._make_aftermath(self._backend)
+        self._ticker = (
+            Ticker(self._backend, self._seat.instance, self.queues) if with_scheduler else None
+        )
         self._pump = Pump(
             self._backend,
             self._seat,
@@ -273,6 +277,7 @@ class Worker:
                 else float(seconds(max_idle_time, name="max_idle_time")),
             ),
             on_settled=self._aftermath.settled,
+            ticker=self._ticker,
         )
         return self._pump
 
@@ -310,10 +315,10 @@ class Worker:
         )
         sweeper = Sweeper(self._backend, self.queues)
         loop = asyncio.get_running_loop()
-        self._duties += [
-            loop.create_task(duty.run(), context=contextvars.Context())
-            for duty in (reaper, sweeper)
-        ]
+        duties = [reaper.run(), sweeper.run()]
+        if self._ticker is not None:
+            duties.append(self._ticker.run())
+        self._duties += [loop.create_task(duty, context=contextvars.Context()) for duty in duties]
         log.info("worker %s: listening on %s", self.name, ", ".join(self.queues))
         await pump.run()
 
@@ -353,7 +358,7 @@ class Worker:
         log.info("worker %s: stopped", self.name)
 
     async def _register(self, replaces: str = "") -> None:
-        now = to_iso(time.time())
+        now = to_iso(self.backend.time())
         fields: dict[str, str | int] = {
             "birth": now,
             "last_heartbeat": now,

@@ -17,6 +17,7 @@ from aiorq2.backends.keys import PREFIX_PATTERN
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.shared import SharedClient
 from aiorq2.errors import InvalidOption
+from aiorq2.timing import Clock
 
 __all__ = ["connect", "url_in_environment"]
 
@@ -35,6 +36,7 @@ def connect(
     key_prefix: str | None = None,
     retry_for: float | None = 5.0,
     timeout: float = 5.0,
+    clock: Clock | None = None,
 ) -> RedisBackend:
     """Return a backend; nothing is sent until it is used.
 
@@ -46,6 +48,7 @@ def connect(
         key_prefix: what every key begins with; default ``RQ_KEY_PREFIX`` in the environment, else ``rq``.
         retry_for: seconds for which a call is repeated while Redis is away; None for ever.
         timeout: seconds after which a silent Redis counts as away.
+        clock: tells the time in place of Redis' clock and of this machine's, for tests: see ``timing.ManualClock``.
 
     Raises:
         InvalidOption: a URL or prefix that cannot be meant.
@@ -62,7 +65,7 @@ def connect(
     if isinstance(source, str) and source.startswith("memory://"):
         from aiorq2.backends.memory import memory_backend
 
-        return memory_backend(source, key_prefix=prefix)
+        return memory_backend(source, key_prefix=prefix, clock=clock)
     pool = _pool_of(source)
     kwargs = {**pool.connection_kwargs, **_OURS, "retry": Retry(NoBackoff(), 0)}
     kwargs.setdefault("socket_connect_timeout", timeout)
@@ -85,6 +88,7 @@ def connect(
         timeout=timeout,
         url=source if isinstance(source, str) else None,
         clients=clients_of(pool, kwargs),
+        clock=clock,
     )
 
 
