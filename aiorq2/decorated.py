@@ -21,6 +21,7 @@ from typing import (
     overload,
 )
 
+from aiorq2.cron_jobs import CronJob
 from aiorq2.job import Job
 from aiorq2.job_options import AnyOptions
 from aiorq2.options import Offload, Retry
@@ -121,8 +122,10 @@ class JobCall(Protocol[P, R_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     async def queue(self, *args: P.args, **kwargs: P.kwargs) -> Job: ...
-    async def schedule(self, when: When, /, *args: P.args, **kwargs: P.kwargs) -> Any: ...
-    async def cron(self, pattern: str, name: str, /, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    async def schedule(self, when: When, /, *args: P.args, **kwargs: P.kwargs) -> Job | CronJob: ...
+    async def cron(
+        self, pattern: str, name: str, /, *args: P.args, **kwargs: P.kwargs
+    ) -> CronJob: ...
     def options(self, **options: Unpack[AnyOptions]) -> JobCall[P, R_co]: ...
 
 
@@ -140,12 +143,12 @@ class JobFunction(Protocol[P, R_co]):
         ...
 
     @property
-    def schedule(self) -> Enqueuing[Concatenate[When, P], Job, Any]:
+    def schedule(self) -> Enqueuing[Concatenate[When, P], Job, CronJob]:
         """Enqueue a call later: ``await add.schedule(timedelta(days=14), 1, 2, repeat=1)``."""
         ...
 
     @property
-    def cron(self) -> Enqueuing[Concatenate[str, str, P], Any, Any]:
+    def cron(self) -> Enqueuing[Concatenate[str, str, P], CronJob, CronJob]:
         """Enqueue a call again and again: ``await add.cron("0 0 12 * * ?", "add-one-two", 1, 2)``."""
         ...
 

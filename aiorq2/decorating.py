@@ -19,8 +19,8 @@ _RECEIVERS = ("self", "cls")
 
 def decorate(
     given: Any, functions_of: Callable[[Callable[..., Any]], JobFunctions]
-) -> Callable[..., Any]:
-    """Give a function the methods of a job, let workers run it, and return it: of a static method, the function in it.
+) -> JobFunctions:
+    """Give a function, or the one in a static method, the methods of a job, let workers run it, and return them.
 
     Raises:
         InvalidFunction: it is no function, or one that needs an object to be called.

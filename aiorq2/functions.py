@@ -7,20 +7,29 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, Unpack, overload
 
 from aiorq2.call_check import CallCheck
+from aiorq2.cron_jobs import CronJob
+from aiorq2.cron_spec import CronSpec
 from aiorq2.errors import InvalidOption
 from aiorq2.job import Job
 from aiorq2.job_options import (
     ANY,
+    CRON,
+    JOB,
     TAKEN_BY,
     AnyOptions,
     checked_options,
+    cron_options,
     enqueue_options,
+    in_zone,
+    scheduler_options,
     split_options,
 )
+from aiorq2.terms import Repeat, as_repeat
 from aiorq2.timing import Duration
 
 if TYPE_CHECKING:
     from aiorq2.queue import Queue
+    from aiorq2.scheduler import Scheduler
     from aiorq2.settings import Settings
 
 V = TypeVar("V")
@@ -33,10 +42,10 @@ class Hub(Protocol):
     def get_queue(self, name: str | None = None, connection: str | None = None) -> Queue: ...
     def get_scheduler(
         self,
-        interval: float | None = None,
+        interval: Duration | None = None,
         queue: str | None = None,
         connection: str | None = None,
-    ) -> Any: ...
+    ) -> Scheduler: ...
 
 
 class Default(Generic[V]):
@@ -89,10 +98,12 @@ class JobFunctions:
     on_parent_failure = Default[Any]()
 
     def __init__(self, rq: Hub, wrapped: Callable[..., Any], options: Mapping[str, Any]) -> None:
-        checked_options(options)
+        checked_options(options, JOB)
         self.rq = rq
         self.wrapped = wrapped
         self.defaults: dict[str, Any] = dict(options)
+        if self.defaults.get("repeat") is not None:  # of each job, after its success
+            self.defaults["repeat"] = as_repeat(self.defaults["repeat"])
         self._check = CallCheck(wrapped)
 
     def __repr__(self) -> str:
@@ -143,20 +154,29 @@ class JobFunctions:
         """
         return await self.preset({}).enqueue(*self._split("queue", args, kwargs))
 
-    async def schedule(self, when: datetime | Duration, /, *args: Any, **kwargs: Any) -> Any:
+    async def schedule(
+        self, when: datetime | Duration, /, *args: Any, **kwargs: Any
+    ) -> Job | CronJob:
         """Enqueue a call at a point in time (a naive ``datetime`` is UTC) or after a ``timedelta`` (or seconds); options as for
         ``queue``. With ``repeat=n`` it is enqueued n more times, each ``interval`` after the one before (by default the
-        ``timedelta``); with ``interval`` alone, for ever.
+        ``timedelta``); with ``interval`` alone, for ever. What recurs is a ``CronJob``, whose id is ``job_id``.
 
-        Redis: 1 call.
+        Raises:
+            InvalidOption: ``repeat`` with a ``datetime`` and no ``interval``; and as ``queue``.
+
+        Redis: 1 call; 3 for what recurs.
         """
         return await self.preset({}).enqueue_later(when, *self._split("schedule", args, kwargs))
 
-    async def cron(self, pattern: str, name: str, /, *args: Any, **kwargs: Any) -> Any:
+    async def cron(self, pattern: str, name: str, /, *args: Any, **kwargs: Any) -> CronJob:
         """Enqueue a call whenever the pattern says so: ``"0 0 12 * * ?"`` is every day at noon, UTC. Declared again under the
-        same name, the entry is replaced. Options as for ``queue``; ``repeat=n`` is n runs in all.
+        same name, the entry is replaced. Options as for ``queue``, as far as they make sense for what recurs; ``repeat=n`` is n
+        runs in all.
 
-        Redis: 1 call.
+        Raises:
+            InvalidCronPattern: the pattern cannot be meant; and as ``queue``.
+
+        Redis: 3 calls.
         """
         return await self.preset({}).enqueue_often(
             pattern, name, *self._split("cron", args, kwargs)
@@ -204,11 +224,13 @@ class Preset:
         """As ``add.queue``."""
         return await self.enqueue(args, kwargs, {})
 
-    async def schedule(self, when: datetime | Duration, /, *args: Any, **kwargs: Any) -> Any:
+    async def schedule(
+        self, when: datetime | Duration, /, *args: Any, **kwargs: Any
+    ) -> Job | CronJob:
         """As ``add.schedule``."""
         return await self.enqueue_later(when, args, kwargs, {})
 
-    async def cron(self, pattern: str, name: str, /, *args: Any, **kwargs: Any) -> Any:
+    async def cron(self, pattern: str, name: str, /, *args: Any, **kwargs: Any) -> CronJob:
         """As ``add.cron``."""
         return await self.enqueue_often(pattern, name, args, kwargs, {})
 
@@ -233,14 +255,17 @@ class Preset:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         options: Mapping[str, Any],
-    ) -> Any:
+    ) -> Job | CronJob:
         """Enqueue a call at its time, once or several times."""
         options = self._all("schedule", args, kwargs, options)
-        queue, told = self._queue(options), enqueue_options(options)
-        call = {"args": args, "kwargs": kwargs, **told}
         if isinstance(when, datetime):
-            return await queue.enqueue_at(when, self._helper.wrapped, **call)
-        return await queue.enqueue_in(when, self._helper.wrapped, **call)
+            when = in_zone(when, self._helper.rq.settings().timezone)
+        told = scheduler_options(options)
+        if isinstance(told.get("repeat"), Repeat):  # RQ's: after each success, a job of its own
+            return await self._enqueue_at(when, args, kwargs, options)
+        return await self._scheduler(options).schedule(
+            when, self._helper.wrapped, args, kwargs, **told
+        )
 
     async def enqueue_often(
         self,
@@ -249,10 +274,52 @@ class Preset:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         options: Mapping[str, Any],
-    ) -> Any:
+    ) -> CronJob:
         """Enqueue a call whenever a pattern says so."""
         options = self._all("cron", args, kwargs, options)
-        raise NotImplementedError
+        zone = self._helper.rq.settings().timezone
+        return await self._scheduler(options).cron(
+            pattern, self._helper.wrapped, args, kwargs, name=name, **cron_options(options, zone)
+        )
+
+    def cron_spec(
+        self,
+        pattern: str,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any],
+    ) -> CronSpec:
+        """Return the recurring entry that a call of ``cron`` with these arguments makes."""
+        options = self._all("cron", args, kwargs, checked_options(options, CRON))
+        told = cron_options(options, self._helper.rq.settings().timezone)
+        return CronSpec.of(
+            name,
+            self._helper.wrapped,
+            args,
+            kwargs,
+            pattern=pattern,
+            queue=options["queue"],
+            **told,
+        )
+
+    async def _enqueue_at(
+        self,
+        when: datetime | Duration,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Mapping[str, Any],
+    ) -> Job:
+        call = {"args": args, "kwargs": kwargs, **enqueue_options(options)}
+        queue = self._queue(options)
+        if isinstance(when, datetime):
+            return await queue.enqueue_at(when, self._helper.wrapped, **call)
+        return await queue.enqueue_in(when, self._helper.wrapped, **call)
+
+    def _scheduler(self, options: Mapping[str, Any]) -> Scheduler:
+        return self._helper.rq.get_scheduler(
+            queue=options["queue"], connection=options["connection"]
+        )
 
     def _queue(self, options: Mapping[str, Any]) -> Queue:
         return self._helper.rq.get_queue(options["queue"], options["connection"])
@@ -261,7 +328,7 @@ class Preset:
         self,
         verb: str,
         args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        kwargs: Mapping[str, Any],
         options: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Return every option of this call, the most particular word on each."""

@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, ParamSpec, Self, TypeVar, Unpack, overload
+from types import MappingProxyType, TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.shared import SharedClient
 from aiorq2.connections import DEFAULT, Connections
+from aiorq2.declared import Declarations, DeclaredCron
 from aiorq2.decorated import Decorator, JobFunction
 from aiorq2.decorating import decorate
-from aiorq2.errors import InvalidOption
 from aiorq2.executor import JobContext
 from aiorq2.functions import JobFunctions
 from aiorq2.hooks import Hooks
 from aiorq2.job import Job
-from aiorq2.job_options import MoreOptions
-from aiorq2.options import DEFAULT_RESULT_TTL, DEFAULT_TIMEOUT, ResultStore
+from aiorq2.job_options import AnyOptions, MoreOptions
 from aiorq2.pump import ExceptionHandler
 from aiorq2.queue import Queue
-from aiorq2.settings import HubOptions, Settings, load_class
+from aiorq2.scheduler import Scheduler
+from aiorq2.settings import Configurable, HubOptions, Settings, load_class
 from aiorq2.timing import Duration
 from aiorq2.worker import Worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
-
-NOT_CONFIGURED = (
-    "RQ is not ready yet to connect to Redis: give RQ(url=…), set rq.redis_url, or one of AIORQ2_URL, RQ_REDIS_URL and"
-    " REDIS_URL in the environment"
-)
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class State:
     queues: dict[tuple[str, str | None], tuple[Settings, Queue]] = field(default_factory=dict)
 
 
-class RQ:
+class RQ(Configurable):
     """Jobs, queues, workers and schedulers of one program. The names and defaults are Flask-RQ2's.
 
     Every setting is an attribute: of a subclass, of the object, or given here by keyword. They are read when they are needed,
@@ -55,7 +49,7 @@ class RQ:
 
     Args:
         url: where Redis is: ``redis://…``, ``memory://name``, a ``redis.asyncio.Redis`` or what ``connect()`` returned.
-        options: any of the attributes below.
+        options: any of the attributes of ``Configurable``.
 
     >>> rq = RQ("redis://localhost:6379/0")
     >>> @rq.job("low", timeout=60)
@@ -63,44 +57,6 @@ class RQ:
     ...     return x + y
     >>> job = await add.queue(1, 2)
     """
-
-    redis_url: Any = None
-    """Where Redis is."""
-    connection_class: str | type = "redis.asyncio.Redis"
-    """The class of the client: Redis, or one of fakeredis', which means an in-memory Redis."""
-    connections: Mapping[str, Any] = {}
-    """Further connections by name: a URL, or its parts as a dict."""
-    key_prefix: str | None = None
-    """What every key in Redis begins with."""
-    default_queue: str = "default"
-    """The queue of jobs that name none."""
-    default_timeout: Duration = DEFAULT_TIMEOUT
-    """Seconds (or a duration) that a run may take."""
-    default_result_ttl: Duration = DEFAULT_RESULT_TTL
-    """Seconds for which results are kept."""
-    is_async: bool = True
-    """False: jobs run at once, where they are enqueued."""
-    queues: Sequence[str] = ("default",)
-    """The queues of workers that name none."""
-    serializer: Any = None
-    """How arguments and results become bytes; as for ``Queue``."""
-    results: ResultStore = "hash"
-    """Where results are kept; as for ``Queue``."""
-    timezone: str = "UTC"
-    """The zone of naive datetimes, and of cron patterns that name none."""
-    queue_class: str | type = "aiorq2.queue.Queue"
-    worker_class: str | type = "aiorq2.worker.Worker"
-    job_class: str | type = "aiorq2.job.Job"
-    functions_class: str | type = "aiorq2.functions.JobFunctions"
-    scheduler_class: str | type = "aiorq2.scheduler.Scheduler"
-    scheduler_queue: str = "default"
-    """The queue of a scheduler that names none."""
-    scheduler_interval: float = 60
-    """Seconds between two looks of a scheduler."""
-    name: str = ""
-    """Whose the cron entries are that are declared here; by default the module in which the ``RQ`` is made."""
-
-    _not_configured: ClassVar[str] = NOT_CONFIGURED
 
     def __init__(self, url: Any = None, **options: Unpack[HubOptions]) -> None:
         if url is not None:
@@ -111,36 +67,15 @@ class RQ:
         """The functions that are jobs here, by their dotted names."""
         self.exception_handlers: list[ExceptionHandler] = []
         """What workers call for every run that fails."""
+        self._functions: dict[str, JobFunctions] = {}
+        self._declarations = Declarations()
         self._hooks = Hooks()
         self._state = State()
-
-    def _set(self, options: Mapping[str, Any]) -> None:
-        """Set the attributes that were given by keyword; None leaves one as it is."""
-        for name, value in options.items():
-            if name == "async":
-                warnings.warn(
-                    "RQ(async=…) is deprecated, for it is a keyword of Python; use is_async=…",
-                    DeprecationWarning,
-                    stacklevel=3,
-                )
-                name = "is_async"
-            if name not in HubOptions.__optional_keys__:
-                known = ", ".join(sorted(HubOptions.__optional_keys__))
-                raise InvalidOption(f"RQ has no option {name!r}; there are {known}")
-            if value is not None:
-                setattr(self, name, value)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} with {len(self.jobs)} jobs>"
 
-    # -- what a subclass for a framework replaces ------------------------------------------------------------------------
-
-    def settings(self) -> Settings:
-        """Return the settings as they are now."""
-        return Settings(
-            not_configured=self._not_configured,
-            **{name: getattr(self, name) for name in _SETTINGS},
-        )
+    # -- what a subclass for a framework replaces, beside ``settings`` ---------------------------------------------------
 
     def state(self) -> State:
         """Return what has been made so far."""
@@ -254,16 +189,71 @@ class RQ:
         if func_or_queue is None or isinstance(func_or_queue, str):
             if func_or_queue:
                 told["queue"] = func_or_queue
-            return lambda func: self._decorated(func, told)
-        return self._decorated(func_or_queue, told)
+            return lambda func: self._job_of(func, told)
+        return self._job_of(func_or_queue, told)
 
-    def _decorated(self, given: Any, options: Mapping[str, Any]) -> Any:
+    def _job_of(self, given: Any, options: Mapping[str, Any]) -> Any:
+        self._made_job(given, options)
+        return given
+
+    def _made_job(self, given: Any, options: Mapping[str, Any]) -> JobFunctions:
         functions_class = load_class(
             self.settings().functions_class, JobFunctions, "functions_class"
         )
-        func = decorate(given, lambda func: functions_class(self, func, options))
-        self.jobs[f"{func.__module__}.{func.__qualname__}"] = func
-        return given
+        helper = decorate(given, lambda func: functions_class(self, func, options))
+        self.jobs[helper.name] = helper.wrapped
+        self._functions[helper.name] = helper
+        return helper
+
+    def _helper_of(self, given: Any) -> JobFunctions:
+        """Return the methods that a function has here; if it has none, it becomes a job."""
+        func = getattr(given, "__func__", given)  # of a static method
+        known = next((one for one in self._functions.values() if one.wrapped is func), None)
+        return known or self._made_job(given, {})
+
+    def cron(
+        self,
+        pattern: str,
+        name: str | None = None,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[AnyOptions],
+    ) -> Decorator:
+        """Have a function called whenever the pattern says so: ``@rq.cron("0 0 12 * * ?")``. It becomes a job if it is none yet.
+
+        The entries are written when a worker of this ``RQ`` starts, and those that are declared no more are removed.
+
+        Args:
+            name: of the entry; by default the dotted name of the function.
+            args: what the function is called with.
+            kwargs: what it is called with besides.
+            options: of the job, and of a recurring entry.
+
+        Raises:
+            InvalidCronPattern: the pattern cannot be meant.
+            InvalidOption: something else cannot, or the name is taken.
+        """
+
+        def declare(given: Any) -> Any:
+            helper = self._helper_of(given)
+            entry = DeclaredCron(
+                name or helper.name,
+                pattern,
+                helper.wrapped,
+                tuple(args),
+                dict(kwargs or {}),
+                options,
+            )
+            self._declarations.add(entry, helper)
+            return given
+
+        return declare
+
+    @property
+    def crons(self) -> Mapping[str, DeclaredCron]:
+        """The entries that are declared here, by name."""
+        return MappingProxyType(self._declarations.entries)
 
     def exception_handler(self, handler: F) -> F:
         """Have workers call a function for every run that fails: ``handler(job, exc_type, exc, traceback)``, plain or a
@@ -328,18 +318,16 @@ class RQ:
 
     def get_scheduler(
         self,
-        interval: float | None = None,
+        interval: Duration | None = None,
         queue: str | None = None,
         connection: str | None = None,
-    ) -> Any:
-        """Return a scheduler for this queue, or for ``rq.scheduler_queue``."""
+    ) -> Scheduler:
+        """Return a scheduler for this queue, or for ``rq.scheduler_queue``, that looks every ``interval`` seconds, or every
+        ``rq.scheduler_interval``."""
         settings = self.settings()
-        scheduler_class: Any = load_class(settings.scheduler_class, object, "scheduler_class")
-        return scheduler_class(
-            queue or settings.scheduler_queue,
+        return load_class(settings.scheduler_class, Scheduler, "scheduler_class")(
+            self.get_queue(queue or settings.scheduler_queue, connection),
             settings.scheduler_interval if interval is None else interval,
-            self.get_backend(connection),
-            serializer=settings.serializer,
         )
 
 
@@ -353,6 +341,3 @@ def _maker() -> str:
         return name
     spec, path = frame.f_globals.get("__spec__"), frame.f_globals.get("__file__")
     return spec.name if spec is not None else Path(path).stem if path else name
-
-
-_SETTINGS = tuple(name for name in Settings.__dataclass_fields__ if name != "not_configured")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aiorq2.errors import InvalidOption
 from aiorq2.options import EnqueueOptions, Offload, Retry
@@ -119,3 +120,39 @@ def enqueue_options(options: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in options.items()
         if value is not None and name in JOB and name not in ("queue", "connection")
     }
+
+
+def scheduler_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options in the words of ``Scheduler.schedule``."""
+    told = enqueue_options(options)
+    renamed = {"job_timeout": "timeout", "job_id": "id"}
+    if options.get("interval") is not None:
+        told["interval"] = options["interval"]
+    return {renamed.get(name, name): value for name, value in told.items()}
+
+
+def cron_options(options: Mapping[str, Any], zone: str) -> dict[str, Any]:
+    """Return options in the words of ``Scheduler.cron``; ``zone`` is that of times which name none."""
+    told = scheduler_options(options)
+    for name in CRON - JOB:
+        value = options.get(name)
+        if value is not None:
+            told[name] = in_zone(value, zone) if isinstance(value, datetime) else value
+    told.setdefault("timezone", zone)
+    if told.get("unique") is False:  # which it is by itself: each run has an id of its own
+        del told["unique"]
+    return told
+
+
+def in_zone(moment: datetime, zone: str) -> datetime:
+    """Return a point in time that names no zone as one of ``zone``.
+
+    Raises:
+        InvalidOption: there is no such zone.
+    """
+    if moment.tzinfo is not None:
+        return moment
+    try:
+        return moment.replace(tzinfo=ZoneInfo(zone))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidOption(f"timezone={zone!r:.60}: there is no such time zone") from None

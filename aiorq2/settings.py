@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, TypedDict, TypeVar
+from typing import Any, ClassVar, TypedDict, TypeVar
 
 from aiorq2.errors import ClassNotFound, InvalidOption
-from aiorq2.options import ResultStore
+from aiorq2.options import DEFAULT_RESULT_TTL, DEFAULT_TIMEOUT, ResultStore
 from aiorq2.timing import Duration
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ class HubOptions(TypedDict, total=False):
     job_class: str | type
     scheduler_class: str | type
     scheduler_queue: str
-    scheduler_interval: float
+    scheduler_interval: Duration
     functions_class: str | type
     name: str
 
@@ -59,12 +60,85 @@ class Settings:
     job_class: str | type
     scheduler_class: str | type
     scheduler_queue: str
-    scheduler_interval: float
+    scheduler_interval: Duration
     functions_class: str | type
     name: str
     not_configured: str
     """What is said where an address is needed and there is none."""
 
+
+class Configurable:
+    """What an ``RQ`` can be told: the names and defaults are Flask-RQ2's, as far as it has them.
+
+    Every setting is an attribute, of a subclass or of the object, and is read when it is needed.
+    """
+
+    redis_url: Any = None
+    """Where Redis is."""
+    connection_class: str | type = "redis.asyncio.Redis"
+    """The class of the client: Redis, or one of fakeredis', which means an in-memory Redis."""
+    connections: Mapping[str, Any] = {}
+    """Further connections by name: a URL, or its parts as a dict."""
+    key_prefix: str | None = None
+    """What every key in Redis begins with."""
+    default_queue: str = "default"
+    """The queue of jobs that name none."""
+    default_timeout: Duration = DEFAULT_TIMEOUT
+    """Seconds (or a duration) that a run may take."""
+    default_result_ttl: Duration = DEFAULT_RESULT_TTL
+    """Seconds for which results are kept."""
+    is_async: bool = True
+    """False: jobs run at once, where they are enqueued."""
+    queues: Sequence[str] = ("default",)
+    """The queues of workers that name none."""
+    serializer: Any = None
+    """How arguments and results become bytes; as for ``Queue``."""
+    results: ResultStore = "hash"
+    """Where results are kept; as for ``Queue``."""
+    timezone: str = "UTC"
+    """The zone of naive datetimes, and of cron patterns that name none."""
+    queue_class: str | type = "aiorq2.queue.Queue"
+    worker_class: str | type = "aiorq2.worker.Worker"
+    job_class: str | type = "aiorq2.job.Job"
+    functions_class: str | type = "aiorq2.functions.JobFunctions"
+    scheduler_class: str | type = "aiorq2.scheduler.Scheduler"
+    scheduler_queue: str = "default"
+    """The queue of a scheduler that names none."""
+    scheduler_interval: Duration = 60
+    """Seconds between two looks of a scheduler."""
+    name: str = ""
+    """Whose the cron entries are that are declared here; by default the module in which the ``RQ`` is made."""
+
+    _not_configured: ClassVar[str] = (
+        "RQ is not ready yet to connect to Redis: give RQ(url=…), set rq.redis_url, or one of AIORQ2_URL, RQ_REDIS_URL and"
+        " REDIS_URL in the environment"
+    )
+
+    def settings(self) -> Settings:
+        """Return the settings as they are now."""
+        return Settings(
+            not_configured=self._not_configured,
+            **{name: getattr(self, name) for name in _NAMES},
+        )
+
+    def _set(self, options: Mapping[str, Any]) -> None:
+        """Set the attributes that were given by keyword; None leaves one as it is."""
+        for name, value in options.items():
+            if name == "async":
+                warnings.warn(
+                    "RQ(async=…) is deprecated, for it is a keyword of Python; use is_async=…",
+                    DeprecationWarning,
+                    stacklevel=3,
+                )
+                name = "is_async"
+            if name not in HubOptions.__optional_keys__:
+                known = ", ".join(sorted(HubOptions.__optional_keys__))
+                raise InvalidOption(f"RQ has no option {name!r}; there are {known}")
+            if value is not None:
+                setattr(self, name, value)
+
+
+_NAMES = tuple(name for name in Settings.__dataclass_fields__ if name != "not_configured")
 
 _THEIRS = {
     "rq.Queue": "aiorq2.queue.Queue",
