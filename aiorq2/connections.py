@@ -97,6 +97,10 @@ class _Made:
 
 def _make(source: _Source) -> _Made:
     given = source.address if isinstance(source.address, RedisBackend) else None
+    if given is not None and source.key_prefix not in (None, given.key_prefix):
+        raise InvalidOption(
+            f"key_prefix={source.key_prefix!r}: the backend that was given has {given.key_prefix!r}"
+        )
     backend = given or connect(source.address, key_prefix=source.key_prefix)
     return _Made(source, backend, SharedClient(backend), is_ours=given is None)
 

@@ -42,7 +42,7 @@ def decorate(
             "%s is defined in __main__, where no worker can find it: it can be called, and not be enqueued; move it to a module",
             func.__qualname__,
         )
-    return func  # type: ignore[no-any-return]
+    return helper
 
 
 def _refuse(func: Any) -> None:

@@ -20,7 +20,7 @@ from aiorq2.executor import JobContext
 from aiorq2.functions import JobFunctions
 from aiorq2.hooks import Hooks
 from aiorq2.job import Job
-from aiorq2.job_options import AnyOptions, MoreOptions
+from aiorq2.job_options import JOB, AnyOptions, MoreOptions, checked_options
 from aiorq2.pump import ExceptionHandler
 from aiorq2.queue import Queue
 from aiorq2.scheduler import Scheduler
@@ -189,6 +189,7 @@ class RQ(Configurable):
         if func_or_queue is None or isinstance(func_or_queue, str):
             if func_or_queue:
                 told["queue"] = func_or_queue
+            checked_options(told, JOB)
             return lambda func: self._job_of(func, told)
         return self._job_of(func_or_queue, told)
 
