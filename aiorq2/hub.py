@@ -16,6 +16,7 @@ from aiorq2.connections import DEFAULT, Connections
 from aiorq2.declared import Declarations, DeclaredCron
 from aiorq2.decorated import Decorator, JobFunction
 from aiorq2.decorating import decorate
+from aiorq2.errors import InvalidOption
 from aiorq2.executor import JobContext
 from aiorq2.functions import JobFunctions
 from aiorq2.hooks import Hooks
@@ -187,6 +188,8 @@ class RQ(Configurable):
             **options,
         }
         if func_or_queue is None or isinstance(func_or_queue, str):
+            if func_or_queue and "queue" in options:
+                raise InvalidOption(f"job({func_or_queue!r}, queue=…): name one queue")
             if func_or_queue:
                 told["queue"] = func_or_queue
             checked_options(told, JOB)
