@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from secrets import token_hex
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -15,27 +12,19 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.cron import Dialect
 from aiorq2.cron_jobs import CronJob, write
 from aiorq2.cron_spec import CronSpec, local_timezone
-from aiorq2.errors import InvalidOption, NoSuchCronJobError
+from aiorq2.errors import InvalidJobOperation, InvalidOption, NoSuchCronJobError
 from aiorq2.job import Job
 from aiorq2.options import EnqueueOptions, checked_name
+from aiorq2.patrol import Patrol
 from aiorq2.queue import Queue
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
+from aiorq2.signals import stopping_on_signals
 from aiorq2.states import JobStatus
-from aiorq2.ticking import Ticker
 from aiorq2.timing import Duration, as_utc, seconds
-
-log = logging.getLogger("aiorq2.scheduler")
 
 Func = Callable[..., Any] | str
 Until = datetime | timedelta | float | None
-
-PROMOTE = 100
-"""How many due jobs of a queue one call moves."""
-SLICES = 10
-"""How many such calls there are in a row."""
-RQ_LOOK_S = 1.0
-"""How soon it looks again at a queue that rq's scheduler is in charge of."""
 
 
 class Scheduler:
@@ -49,6 +38,7 @@ class Scheduler:
         interval: how often ``run()`` looks, in seconds, though nothing that it has heard of is due: jobs that rq has scheduled.
         backend: where jobs live; default ``connect()``.
         serializer: as the queues'.
+        handle_signals: have SIGTERM and SIGINT end ``run()``; default: in the main thread, unless somebody else handles them.
         connection: RQ's word for ``backend``.
 
     >>> scheduler = Scheduler("low", backend=backend)
@@ -63,6 +53,7 @@ class Scheduler:
         backend: RedisBackend | None = None,
         *,
         serializer: str | Serializer | object | None = None,
+        handle_signals: bool | None = None,
         connection: Any = None,
     ) -> None:
         if backend is not None and connection is not None:
@@ -77,7 +68,8 @@ class Scheduler:
         self.interval = seconds(interval, name="interval", minimum=0.1)
         self.serializer = resolve_serializer(serializer)
         self._queue = queue if isinstance(queue, Queue) else None
-        self._stopping: asyncio.Event | None = None
+        self._handle_signals = handle_signals
+        self._patrol: Patrol | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.queue_name}>"
@@ -327,27 +319,31 @@ class Scheduler:
     async def run(self, burst: bool = False) -> None:
         """Carry out what is due, of all queues, until told to stop; any number of processes may do so, and workers do it as well.
 
-        It sleeps until something is due, and looks every ``interval`` seconds in any case.
+        It sleeps until something is due, and looks every ``interval`` seconds in any case. While Redis is away, it waits for it.
 
         Args:
             burst: carry out what is due now, and return.
 
-        Redis: 1 call and 1 pipeline whenever something is due or was scheduled to be due before the rest.
+        Redis: about 2 calls a second; for what is due, 1 call per 100 jobs and 1 pipeline per 100 entries.
         """
-        backend = self.backend if burst else self.backend.patient()
-        self._stopping = asyncio.Event()
-        runner = _Runner(backend, self._stopping, self.interval)
+        if burst:
+            await Patrol(self.backend, self.interval).sweep()
+            return
+        if self._patrol is not None:
+            raise InvalidJobOperation("this scheduler runs already; make another one")
+        backend = self.backend.patient()
+        self._patrol = Patrol(backend, self.interval)
         try:
-            await runner.run(burst)
+            with stopping_on_signals(self.request_stop, self._handle_signals):
+                await self._patrol.run()
         finally:
-            self._stopping = None
-            if backend is not self.backend:
-                await backend.close()
+            self._patrol = None
+            await backend.close()
 
     def request_stop(self) -> None:
         """Have ``run`` return."""
-        if self._stopping is not None:
-            self._stopping.set()
+        if self._patrol is not None:
+            self._patrol.stop()
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
@@ -408,59 +404,6 @@ class Scheduler:
         if isinstance(until, timedelta):
             return await crons.now(self.backend) + until.total_seconds()
         return float(until)
-
-
-class _Runner:
-    """One ``run()``."""
-
-    def __init__(self, backend: RedisBackend, stopping: asyncio.Event, interval: float) -> None:
-        self._backend = backend
-        self._stopping = stopping
-        self._interval = interval
-        self._ticker = Ticker(backend, token_hex(8), ())
-        self._news = asyncio.Event()
-
-    async def run(self, burst: bool) -> None:
-        channel = self._backend.keys.due_news()
-        if not burst:
-            await self._backend.subscribe(channel, lambda _: self._news.set())
-        try:
-            while not self._stopping.is_set():
-                self._news.clear()
-                left = await self._pass()
-                if burst and not self._news.is_set():
-                    return
-                await self._sleep(self._interval if left is None else min(left, self._interval))
-        finally:
-            if not burst:
-                await self._backend.unsubscribe(channel)
-
-    async def _pass(self) -> float | None:
-        """Carry out what is due; returns the seconds until the next thing is."""
-        queues = await inspect.queue_names(self._backend)
-        moments = [await self._promote(queue) for queue in queues]
-        now = await crons.now(self._backend)
-        _, left = await self._ticker.tick(queues) if queues else (0, None)
-        # What is due and was not moved is in the care of rq's scheduler.
-        waits = [one - now if one > now else RQ_LOOK_S for one in moments if one is not None]
-        return min(waits if left is None else [*waits, left], default=None)
-
-    async def _promote(self, queue: str) -> float | None:
-        for _ in range(SLICES):
-            moved, next_due = await self._backend.promote(queue, limit=PROMOTE)
-            if moved < PROMOTE:
-                return next_due
-        self._news.set()  # there is more; others have their turn first
-        return None
-
-    async def _sleep(self, duration: float) -> None:
-        waiting = [asyncio.create_task(one.wait()) for one in (self._stopping, self._news)]
-        await asyncio.wait(
-            waiting, timeout=max(duration, 0.001), return_when=asyncio.FIRST_COMPLETED
-        )
-        for task in waiting:
-            task.cancel()
-        await asyncio.wait(waiting)
 
 
 def _id_of(job: Job | CronJob | str) -> str:
