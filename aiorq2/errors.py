@@ -10,6 +10,7 @@
     ├── DuplicateJobError           unique=True and the id is taken
     ├── InvalidOption (ValueError)  an argument that cannot be meant
     │   ├── TimeoutFormatError      … a duration
+    │   ├── InvalidCronPattern      … a cron pattern
     │   └── InvalidFunction         … a function that a worker could not find again
     ├── FunctionNotAllowed          a worker may not run this function
     ├── UnknownFunction             a worker cannot find this function
@@ -66,6 +67,10 @@ class InvalidOption(AiorqError, ValueError):
 
 class TimeoutFormatError(InvalidOption):
     """A duration that cannot be read. The name is RQ's."""
+
+
+class InvalidCronPattern(InvalidOption):
+    """A cron pattern that cannot be read, could be meant in two ways, or has no date to fire on."""
 
 
 class InvalidFunction(InvalidOption):
