@@ -11,8 +11,8 @@
     ├── DuplicateJobError           unique=True and the id is taken
     ├── InvalidOption (ValueError)  an argument that cannot be meant
     │   ├── TimeoutFormatError      … a duration
-    │   ├── InvalidFunction         … a function that a worker could not find again
-    │   └── InvalidCronPattern      … a cron pattern
+    │   ├── InvalidCronPattern      … a cron pattern
+    │   └── InvalidFunction         … a function that a worker could not find again
     ├── FunctionNotAllowed          a worker may not run this function
     ├── UnknownFunction             a worker cannot find this function
     ├── SerializationError (TypeError)
@@ -74,12 +74,12 @@ class TimeoutFormatError(InvalidOption):
     """A duration that cannot be read. The name is RQ's."""
 
 
+class InvalidCronPattern(InvalidOption):
+    """A cron pattern that cannot be read, could be meant in two ways, or has no date to fire on."""
+
+
 class InvalidFunction(InvalidOption):
     """A function that a worker could not find again by its name."""
-
-
-class InvalidCronPattern(InvalidOption):
-    """A cron pattern that cannot be meant."""
 
 
 class FunctionNotAllowed(AiorqError):
