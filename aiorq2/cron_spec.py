@@ -102,9 +102,7 @@ class CronSpec:
             pattern=None
             if pattern is None
             else CronPattern.parse(pattern, timezone=timezone, dialect=dialect, name=checked),
-            interval=None
-            if interval is None
-            else seconds(interval, name="interval", minimum=MIN_INTERVAL_S),
+            interval=None if interval is None else interval_s(interval),
             anchor=moment(first, "first") if isinstance(first, datetime) else first,
             queue=None if queue is None else checked_name(queue, "queue"),
             options=EnqueueOptions.checked(**others),
@@ -122,6 +120,15 @@ class CronSpec:
             beat = self.pattern
         own = self.policies
         return Rhythm(beat, self.name, own.jitter, own.start, own.end)
+
+
+def interval_s(interval: Duration) -> float:
+    """Return an interval in seconds, to the millisecond.
+
+    Raises:
+        TimeoutFormatError: it cannot be read, or is too short.
+    """
+    return round(seconds(interval, name="interval", minimum=MIN_INTERVAL_S), 3)
 
 
 def checked_cron_name(name: object) -> str:

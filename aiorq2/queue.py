@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from secrets import token_hex
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from aiorq2.allowlist import warn_if_not_allowed
@@ -94,6 +95,12 @@ class Queue(QueueContents):
         self.payload_limit = payload_limit
         self.job_class = job_class
         self._job_context = job_context
+
+    def named(self, name: str) -> Self:
+        """Return a queue of this name that is like this one otherwise."""
+        other = copy(self)
+        other.name = checked_name(name, "queue")
+        return other
 
     # -- enqueueing ------------------------------------------------------------------------------------------------------
 

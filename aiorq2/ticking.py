@@ -35,6 +35,7 @@ class Ticker:
         self._queues = queues
         self._woken = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._made = self._told = 0
 
     def wake(self) -> None:
         """Have ``run`` look at once."""
@@ -55,10 +56,12 @@ class Ticker:
 
     async def has_ticked(self) -> bool:
         """Look if that was asked for, and return whether there are new runs; for a worker that stops when nothing is left."""
-        if not self._woken.is_set():
-            return False
-        self._woken.clear()
-        return (await self.tick(self._queues))[0] > 0
+        if self._woken.is_set():
+            self._woken.clear()
+            await self.tick(self._queues)
+        async with self._lock:  # ``run`` may be at it
+            has_made, self._told = self._made > self._told, self._made
+            return has_made
 
     async def tick(self, queues: Sequence[str]) -> tuple[int, float | None]:
         """Make the runs of all entries of these queues that are due.
@@ -67,16 +70,16 @@ class Ticker:
 
         Redis: 1 call; 1 pipeline and 1 call more for every 100 entries that are.
         """
-        made = 0
         async with self._lock:
+            before = self._made
             while True:
                 found = await crons.due(self._backend, self._instance, queues)
                 if not found.records:
                     left = None if found.next_due is None else max(found.next_due - found.now, 0)
-                    return made, left
+                    return self._made - before, left
                 ticks = [await self._tick(record, found.now) for record in found.records]
                 for one, ids in zip(ticks, await crons.tick(self._backend, ticks), strict=True):
-                    made += len(ids or ())
+                    self._made += len(ids or ())
                     _report(one, ids)
 
     async def _tick(self, record: CronRecord, now: float) -> Tick:

@@ -6,13 +6,11 @@ import asyncio
 import contextvars
 import logging
 import os
-import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from secrets import token_hex
@@ -35,6 +33,7 @@ from aiorq2.pump import CANCEL_GRACE_S, Appetite, ExceptionHandler, Pump, Strate
 from aiorq2.run import Reason
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
+from aiorq2.signals import stopping_on_signals
 from aiorq2.ticking import Ticker
 from aiorq2.timing import Duration, seconds, to_iso
 from aiorq2.upkeep import Heartbeat, Reaper, Sweeper
@@ -206,7 +205,8 @@ class Worker:
         Redis: idle, 1 blocking call at a time and a heartbeat; busy, 1 pipeline for all that ended and the next claim.
         """
         pump = self._make_pump(burst, max_jobs, max_idle_time, with_scheduler)
-        with self._signals():
+        wanted = False if burst and self._handle_signals is None else self._handle_signals
+        with stopping_on_signals(self.request_stop, wanted):
             try:
                 await self._open(pump)
                 await asyncio.shield(self._task)
@@ -422,31 +422,6 @@ class Worker:
         assert self._heartbeat is not None
         since = self._heartbeat.unbroken_since
         return now >= self._may_reap_after and (since is None or now - since > self._seat.lease)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Handle SIGTERM and SIGINT while working, where that is ours to do."""
-        wanted = self._handle_signals
-        if threading.current_thread() is not threading.main_thread():
-            wanted = False
-        elif wanted is None:
-            is_burst = self._pump is not None and self._pump.appetite.burst
-            wanted = not is_burst and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        if not wanted:
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
-        with suppress(NotImplementedError):  # Windows' loop
-            for one in before:
-                loop.add_signal_handler(one, self.request_stop)
-        try:
-            yield
-        finally:
-            with suppress(NotImplementedError):
-                for one, handler in before.items():
-                    loop.remove_signal_handler(one)
-                    signal.signal(one, handler)
 
 
 def _version() -> str:

@@ -17,6 +17,7 @@ elseif entry[1] ~= ARG.revision or entry[2] ~= ARG.due or entry[3] ~= 'active' o
 end
 local template = redis.pcall('HGETALL', K.cron_job(ARG.cron))
 if template.err or #template == 0 then
+  redis.call('ZREM', K.crons(entry[4]), ARG.cron)
   return {REPLY.GONE, {}, ''}
 end
 
