@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from aiorq2.backends import crons
@@ -40,6 +40,7 @@ async def sync(
     *,
     version: float | None = None,
     dry_run: bool = False,
+    keep: Collection[str] = (),
 ) -> Synced:
     """Add, update and remove entries until those of this source are the ones declared; see ``Scheduler.sync``.
 
@@ -58,7 +59,8 @@ async def sync(
     now = await crons.now(backend)
     drafts = [draft_of(spec, queue_for(spec.queue), now, source=source) for spec in specs]
     there = {one.name: one for one in await _there(backend)}
-    gone = [one.name for one in there.values() if _source(one) == source and one.name not in names]
+    staying = {*names, *keep}
+    gone = [name for name, one in there.items() if _source(one) == source and name not in staying]
     if dry_run:
         return _foreseen(drafts, there, gone)
     done: dict[Saved, list[str]] = {}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
+from aiorq2.allowlist import AllowList
 from aiorq2.callables import name_of
+from aiorq2.cron_jobs import CronJob
 from aiorq2.cron_spec import CronSpec
-from aiorq2.errors import InvalidOption
+from aiorq2.errors import FunctionNotAllowed, InvalidOption
 from aiorq2.functions import JobFunctions
+
+log = logging.getLogger("aiorq2.hub")
 
 
 @dataclass(frozen=True)
@@ -62,3 +68,40 @@ class Declarations:
                 f"cron {entry.name!r}: {known.func_name} is declared under this name; give name=… to one of them"
             )
         self.entries[entry.name] = entry
+
+    def complete(self, known: Iterable[CronJob], source: str) -> list[str]:
+        """Have every module imported that may declare one of the known entries, and return the names of those of which nobody can
+        say whether they are declared: their modules cannot be imported here."""
+        unclear = []
+        for cron in known:
+            if cron.source != source or cron.name in self.entries:
+                continue
+            if not _has_spoken(cron.func_name):
+                log.warning(
+                    "cron %r: %s cannot be imported here; left as it is", cron.name, cron.func_name
+                )
+                unclear.append(cron.name)
+        return unclear
+
+
+def _has_spoken(func_name: str) -> bool:
+    """Whether the module of a function has been imported, be it now, or is there no more."""
+    try:
+        AllowList().check(func_name)
+    except FunctionNotAllowed:
+        return False
+    parts = func_name.split(".")[:-1]
+    while parts:
+        name = ".".join(parts)
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                return False  # it is there, and lacks another one
+            parts.pop()
+        except (Exception, SystemExit) as error:  # noqa: BLE001  somebody's module
+            log.warning("module %s: %s: %s", name, type(error).__name__, error)
+            return False
+        else:
+            return True
+    return True

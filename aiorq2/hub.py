@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.shared import SharedClient
 from aiorq2.connections import DEFAULT, Connections
+from aiorq2.cron_sync import Synced
 from aiorq2.declared import Declarations, DeclaredCron
 from aiorq2.decorated import Decorator, JobFunction
 from aiorq2.decorating import decorate
@@ -90,6 +91,8 @@ class RQ(Configurable):
     async def surround(self, worker: Worker) -> AsyncIterator[None]:
         """Do what is to be done around the work of a worker."""
         async with self._hooks.around(worker):
+            for name in self._connections_of(worker):
+                await self.sync_crons(name, worker.working_backend)
             yield
 
     # -- connections -----------------------------------------------------------------------------------------------------
@@ -328,11 +331,58 @@ class RQ(Configurable):
     ) -> Scheduler:
         """Return a scheduler for this queue, or for ``rq.scheduler_queue``, that looks every ``interval`` seconds, or every
         ``rq.scheduler_interval``."""
+        return self._scheduler(interval, queue, connection, None)
+
+    def _scheduler(
+        self,
+        interval: Duration | None,
+        queue: str | None,
+        connection: str | None,
+        backend: RedisBackend | None,
+    ) -> Scheduler:
         settings = self.settings()
         return load_class(settings.scheduler_class, Scheduler, "scheduler_class")(
             self.get_queue(queue or settings.scheduler_queue, connection),
             settings.scheduler_interval if interval is None else interval,
+            backend,
         )
+
+    async def sync_crons(
+        self, connection: str | None = None, backend: RedisBackend | None = None
+    ) -> Synced:
+        """Have Redis hold the cron entries that are declared here, and none that were declared here once and are no more; what a
+        worker does when it starts.
+
+        An entry whose module this process has not imported is not taken for one that is gone: the module is imported for it.
+
+        Args:
+            connection: the Redis that is meant.
+            backend: what it is reached with, by default that of the connection.
+
+        Raises:
+            InvalidJobOperation: another program declares an entry of this name.
+
+        Redis: as ``Scheduler.sync``, and 1 call and 1 pipeline per 200 entries.
+        """
+        scheduler = self._scheduler(None, None, connection, backend)
+        keep = self._declarations.complete(await scheduler.get_cron_jobs(), self.name)
+        wanted = connection or DEFAULT
+        specs = [
+            spec
+            for entry in self.crons.values()
+            if (self._connection_of(entry) or DEFAULT) == wanted
+            for spec in [entry.spec(self._functions[entry.func_name])]
+        ]
+        return await scheduler.sync(specs, source=self.name, keep=keep)
+
+    def _connection_of(self, entry: DeclaredCron) -> str | None:
+        helper = self._functions[entry.func_name]
+        return entry.options.get("connection") or helper.connection
+
+    def _connections_of(self, worker: Worker) -> list[str]:
+        """Return the names of the connections that lead where a worker works."""
+        names = [DEFAULT, *self.settings().connections]
+        return [name for name in dict.fromkeys(names) if self.get_backend(name) is worker.backend]
 
 
 def _maker() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -242,6 +242,7 @@ class Scheduler(Agenda):
         source: str,
         version: float | None = None,
         dry_run: bool = False,
+        keep: Collection[str] = (),
     ) -> Synced:
         """Make the recurring entries of a source those that are declared: add, update, leave alone what is the same, and remove
         those that are gone. Entries made at run time, and other sources', are not touched. One that is paused
@@ -251,6 +252,7 @@ class Scheduler(Agenda):
             source: what stands for the code that declares them, such as the name of the application.
             version: of that code, a number that grows: where a newer one has spoken, an older one changes nothing.
             dry_run: write nothing, and return what would be done.
+            keep: the names of entries that are not removed, though they are not declared here.
 
         Raises:
             InvalidOption: a name stands twice, or something cannot be meant; nothing was written.
@@ -259,7 +261,13 @@ class Scheduler(Agenda):
         Redis: 2 calls, 1 pipeline per 200 entries, and 1 call per entry declared or removed.
         """
         return await sync(
-            self.backend, declared, source, self._queue_for, version=version, dry_run=dry_run
+            self.backend,
+            declared,
+            source,
+            self._queue_for,
+            version=version,
+            dry_run=dry_run,
+            keep=keep,
         )
 
     # -- running ---------------------------------------------------------------------------------------------------------

@@ -167,6 +167,11 @@ class Worker:
         """How many slots are taken by jobs that were told to end and go on; with all of them lost, nothing more is run."""
         return 0 if self._pump is None else self._pump.slots_lost
 
+    @property
+    def working_backend(self) -> RedisBackend:
+        """The backend with which it works now: one that waits for Redis for ever, unless it works in a burst."""
+        return self.backend if self._pump is None else self._backend
+
     # -- looking at workers ----------------------------------------------------------------------------------------------
 
     @classmethod
