@@ -296,7 +296,7 @@ class Scheduler(Agenda):
     # -- inside ----------------------------------------------------------------------------------------------------------
 
     def _queue_for(self, name: str | None) -> Queue:
-        if name is None and self._queue is not None:
+        if self._queue is not None and name in (None, self._queue.name):
             return self._queue
         return Queue(name or self.queue_name, self.backend, serializer=self.serializer)
 
