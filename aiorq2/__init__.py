@@ -2,6 +2,7 @@
 
 from aiorq2.allowlist import register
 from aiorq2.backends import connect
+from aiorq2.cron import CronPattern
 from aiorq2.errors import (
     AbandonedJobError,
     AiorqError,
@@ -12,6 +13,7 @@ from aiorq2.errors import (
     DeserializationError,
     DuplicateJobError,
     FunctionNotAllowed,
+    InvalidCronPattern,
     InvalidFunction,
     InvalidJobOperation,
     InvalidOption,
@@ -47,12 +49,14 @@ __all__ = [
     "BackendRefused",
     "BackendUnavailable",
     "Callback",
+    "CronPattern",
     "Dependency",
     "DeserializationError",
     "DuplicateJobError",
     "Execution",
     "FunctionNotAllowed",
     "Group",
+    "InvalidCronPattern",
     "InvalidFunction",
     "InvalidJobOperation",
     "InvalidOption",
