@@ -20,6 +20,8 @@ MAX_COUNT = 10_000
 
 _SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_END = datetime(9999, 12, 30, tzinfo=UTC)
+"""The last day that has a time in every zone."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class CronPattern:
 
     def previous(self, before: datetime) -> datetime | None:
         """Return the last fire time before an instant, or None: there is none since 1970."""
-        end = _utc(before)
+        end = min(_utc(before), _END)
         whole = end.replace(microsecond=0)
         if whole <= _EPOCH:
             return None

@@ -45,7 +45,7 @@ ZONES = """
 0 30 2 * * ?   | Europe/Berlin    | 2026-10-24 12:00+02:00 | 2026-10-25 00:30:00 · 2026-10-26 01:30:00 · 2026-10-27 01:30:00
 """
 
-# The same, at noon of some day in UTC, with the date alone where it fires once a day.
+# pattern | noon of a day | the days after it on which it fires, always at midnight
 CALENDAR = """
 0 0 29 2 *               | 2094-03-01 | 2096-02-29 · 2104-02-29 · 2108-02-29
 0 0 29 2 *               | 2026-01-01 | 2028-02-29 · 2032-02-29
@@ -92,7 +92,7 @@ CALENDAR = """
 @MIDNIGHT                | 2026-06-15 | 2026-06-16 · 2026-06-17
 """
 
-# The same, with the times of one day: those from 2026-06-15 00:00 UTC on, as far as they go.
+# pattern | its times on one day, 2026-06-15, from midnight on
 TIMES = """
 0 22-2 * * *             | 00:00 01:00 02:00 22:00 23:00
 0 21-3/2 * * *           | 01:00 03:00 21:00 23:00
