@@ -96,6 +96,7 @@ class Pump:
         self._turns: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._claiming = 0
+        self._number = self._unseen = 0
         self._order = list(appetite.queues)
         self._idle_since = self._loop.time()
         self._strays: dict[str, str] = {}
@@ -261,14 +262,19 @@ class Pump:
         """Settle what has ended and claim as much as fits, in a pipeline of its own."""
         batch, self._ended = self._ended[:MAX_BATCH], self._ended[MAX_BATCH:]
         request = None
-        if self._is_woken or (wanted and (self._has_backlog or not self._turns)):
+        self._number += 1
+        if self._is_woken or wanted:
             half = -(-self.appetite.concurrency // MAX_TURNS)
             request = self._request(min(wanted, half, MAX_BATCH))
             self._is_woken = False
             self._claiming += request.count
             if self._jobs_left is not None:
                 self._jobs_left -= request.count
-        turn = self._loop.create_task(self._turn(batch, request), context=contextvars.Context())
+        else:
+            self._is_hungry, self._unseen = True, self._number  # what it sets free, no claim sees
+        turn = self._loop.create_task(
+            self._turn(self._number, batch, request), context=contextvars.Context()
+        )
         self._turns.add(turn)
         turn.add_done_callback(self._end_turn)
 
@@ -279,7 +285,7 @@ class Pump:
             self._failure = turn.exception()
 
     async def _turn(
-        self, batch: Sequence[tuple[Claim, Outcome]], request: ClaimRequest | None
+        self, number: int, batch: Sequence[tuple[Claim, Outcome]], request: ClaimRequest | None
     ) -> None:
         """Settle and claim once."""
         claimed = await self._backend.settle(self._seat, batch, request)
@@ -291,7 +297,7 @@ class Pump:
         for claim, reply in claimed.refused:
             log.warning("job %s: the outcome of its run was not accepted (%s)", claim.job_id, reply)
         if request is not None:
-            self._digest(request, claimed)
+            self._digest(number, request, claimed)
         if self.is_idle:
             self._idle_since = (
                 max(self._idle_since, self._loop.time()) if batch else self._idle_since
@@ -305,9 +311,10 @@ class Pump:
         share = 0 if self.appetite.strategy == "default" else ceil(wanted / len(self._order))
         return ClaimRequest(wanted, tuple(self._order), share=share, promote=self.appetite.promote)
 
-    def _digest(self, request: ClaimRequest, claimed: Claimed) -> None:
+    def _digest(self, number: int, request: ClaimRequest, claimed: Claimed) -> None:
         self._claiming -= request.count
-        self._is_hungry = self._has_backlog = claimed.has_more
+        self._has_backlog = claimed.has_more
+        self._is_hungry = claimed.has_more or self._unseen > number
         next_look_s = SLEEP_S * random.uniform(0.7, 1.0)
         if claimed.is_watching:
             due = POLL_S if claimed.next_due_in is None else max(claimed.next_due_in, 0.001)
