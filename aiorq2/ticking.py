@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 
 from aiorq2.backends import crons
@@ -17,6 +18,8 @@ log = logging.getLogger("aiorq2.scheduler")
 
 PAUSE_S = 0.02
 """How long at least lies between two looks that nobody has asked for by hand."""
+TRIES = 3
+"""How often the same tick is decided upon: a decision that took too long is made anew, but not for ever."""
 TROUBLE_S = 1.0
 """How long, after one that has failed."""
 
@@ -81,16 +84,15 @@ class Ticker:
         """
         async with self._lock:
             before = self._made
-            seen: set[tuple[str, ...]] = set()
+            seen: Counter[tuple[str, ...]] = Counter()
             while True:
                 found = await crons.due(self._backend, self._instance, queues)
                 if not found.records:
                     left = None if found.next_due is None else max(found.next_due - found.now, 0)
                     return self._made - before, left
-                these = {(one.name, one.revision, str(one.due)) for one in found.records}
-                if these <= seen:
+                seen.update((one.name, one.revision, str(one.due)) for one in found.records)
+                if max(seen.values()) > TRIES:
                     raise BackendError(f"cron {found.records[0].name!r}: it stays due")
-                seen |= these
                 ticks = [await self._tick(record, found.now) for record in found.records]
                 for one, ids in zip(ticks, await crons.tick(self._backend, ticks), strict=True):
                     self._made += len(ids or ())
