@@ -2,6 +2,7 @@
 
 from aiorq2.allowlist import register
 from aiorq2.backends import connect
+from aiorq2.cron import CronPattern
 from aiorq2.cron_jobs import CronJob
 from aiorq2.cron_spec import CronSpec
 from aiorq2.errors import (
@@ -55,6 +56,7 @@ __all__ = [
     "BackendUnavailable",
     "Callback",
     "CronJob",
+    "CronPattern",
     "CronSpec",
     "Dependency",
     "DeserializationError",

@@ -188,6 +188,16 @@ class SeenJob:
         return self._record.number("aio_attempt") or 0
 
     @property
+    def cron_name(self) -> str | None:
+        """The name of the recurring entry that has made it; None: none has."""
+        return self._record.text("aio_cron")
+
+    @property
+    def cron_tick(self) -> datetime | None:
+        """The time for which that has made it."""
+        return self._record.time("aio_tick")
+
+    @property
     def group_id(self) -> str | None:
         """The name of the group it belongs to."""
         return self._record.text("group_id")

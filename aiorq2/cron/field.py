@@ -100,14 +100,14 @@ class FieldReader:
         dialect: whose weekday numbers these are.
         name: what ``H`` is spread by.
         is_ambiguous: the pattern does not say whether its weekday numbers are crontab's or Quartz's.
-        hint: what to add when the weekday cannot be read.
+        weekday_hint: what else may be wrong when the weekday cannot be read.
     """
 
     pattern: str
     dialect: Dialect
     name: str | None
     is_ambiguous: bool
-    hint: str = ""
+    weekday_hint: str = ""
 
     def read(self, unit: Unit, text: str) -> Field:
         """Return what a field asks for.
@@ -183,7 +183,7 @@ class FieldReader:
             low, high = (1, 7) if self.dialect == "quartz" else (0, 7)
         value = int(text) if len(text) < 9 else high + 1
         if not low <= value <= high:
-            raise self._refusal(unit, part, f"is not within {low} to {high}")
+            raise self._refusal(unit, part, f"is not within {low} to {high}{self._hint(unit)}")
         return value - 1 if unit is WEEKDAY and self.dialect == "quartz" else value
 
     def _unreadable(self, unit: Unit, part: str, text: str) -> str:
@@ -197,7 +197,11 @@ class FieldReader:
         if text[:3] in unit.names:
             return f"{quoted}is not a name in cron; write {text[:3]}"
         names = f" or one of {unit.names[0]} … {unit.names[-1]}" if unit.names else ""
-        return f"{quoted}is not a number from {unit.low} to {unit.high}{names}"
+        number = f"is not a number from {unit.low} to {unit.high}"
+        return f"{quoted}{number}{names}{self._hint(unit)}"
+
+    def _hint(self, unit: Unit) -> str:
+        return f" ({self.weekday_hint})" if unit is WEEKDAY and self.weekday_hint else ""
 
     def _special_day(self, part: str) -> Special | None:
         if part == "L":
@@ -246,9 +250,10 @@ class FieldReader:
         return _stepped(unit, first, high if match[3] else first, step)
 
     def _refusal(self, unit: Unit, part: str, fact: str) -> InvalidCronPattern:
-        hint = f" ({self.hint})" if unit is WEEKDAY and self.hint else ""
+        as_written = re.search(re.escape(part), self.pattern, re.IGNORECASE)
+        quoted = shown(as_written[0] if as_written else part)
         return InvalidCronPattern(
-            f"cron pattern {shown(self.pattern)}: {unit.name} {shown(part)} {fact}; for example {unit.example}{hint}"
+            f"cron pattern {shown(self.pattern)}: {unit.name} {quoted} {fact}; for example {unit.example}"
         )
 
 
@@ -267,4 +272,6 @@ def _within(unit: Unit, value: int) -> int:
 
 def _draw(name: str, unit: Unit) -> int:
     # A hash of our own, since an upgrade of a library must not move anybody's schedule.
-    return int.from_bytes(hashlib.sha256(f"{name}/{unit.name}".encode()).digest()[:8])
+    return int.from_bytes(
+        hashlib.sha256(f"{name}/{unit.name}".encode(errors="backslashreplace")).digest()[:8]
+    )

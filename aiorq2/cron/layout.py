@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import lru_cache
@@ -58,7 +58,7 @@ class Fields:
 
     @property
     def is_every_day(self) -> bool:
-        """Neither day nor weekday rules out a day. Where both are given, either is enough, as in crontab(5)."""
+        """No day is ruled out by day or weekday. Where both are given, either is enough, as in crontab(5)."""
         given = [field for field in (self.days, self.weekdays) if not field.is_open]
         return not given or any(field.is_full for field in given)
 
@@ -101,22 +101,28 @@ def read(pattern: str, dialect: Dialect = "auto", name: str | None = None) -> Fi
         dialect,
         name,
         is_ambiguous=dialect == "auto" and "?" in words,
-        hint=_hint(dialect, len(words)),
+        weekday_hint=_weekday_hint(dialect, len(words)),
     )
     found = {
         unit.name: reader.read(unit, word.upper()) for unit, word in zip(units, words, strict=True)
     }
+    days, weekdays = found["day"], found["weekday"]
     fields = Fields(
         seconds=found.get("second") or reader.read(SECOND, "0"),
         minutes=found["minute"],
         hours=found["hour"],
-        days=found["day"],
+        days=_beside(weekdays, days),
         months=found["month"],
-        weekdays=found["weekday"],
+        weekdays=_beside(days, weekdays),
         years=found.get("year") or reader.read(YEAR, "*"),
     )
     _check_days(pattern, fields, dialect)
     return fields
+
+
+def _beside(other: Field, field: Field) -> Field:
+    """Return a day field as it is meant beside the other: "any weekday" in ``*/2 * 0-6`` adds no days to every second one."""
+    return replace(field, is_open=True) if field.is_full and "*" in other.text else field
 
 
 def _check_characters(pattern: str) -> None:
@@ -167,7 +173,7 @@ def _units(pattern: str, words: list[str], dialect: Dialect) -> tuple[Unit, ...]
     return (*(() if count == 5 else (SECOND,)), *_FIVE, *((YEAR,) if count == 7 else ()))
 
 
-def _hint(dialect: Dialect, count: int) -> str:
+def _weekday_hint(dialect: Dialect, count: int) -> str:
     if count == 6 and dialect in ("auto", "crontab"):
         return "in six fields the first is the second; pass dialect='seconds-last' where it is the last"
     return ""
@@ -180,10 +186,9 @@ def _check_days(pattern: str, fields: Fields, dialect: Dialect) -> None:
             pattern, "gives both a day and a weekday, which Quartz cannot; let one of them be '?'"
         )
     longest = max(_LONGEST[month] for month in fields.months.values)
-    if not days.specials and min(days.values) > longest:
+    if days.values and days.values[0] > longest:
         _refuse(
-            pattern,
-            f"can never fire: day {days.text!r} does not exist in month {fields.months.text!r}; for example {MONTH.example}",
+            pattern, f"can never fire: month {fields.months.text!r} has no day {days.values[0]}"
         )
 
 

@@ -20,6 +20,8 @@ MAX_COUNT = 10_000
 
 _SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_END = datetime(9999, 12, 30, tzinfo=UTC)
+"""The last day that has a time in every zone."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class CronPattern:
     Fire times are instants, aware and in UTC; a naive ``datetime`` that is passed in means UTC. When clocks are changed, a
     time of the day that is skipped fires once, as soon as the clocks show a time again, and one that is shown twice fires
     the first time. A pattern that recurs at a pace (``*`` or ``*/n`` in minute or hour) keeps it: it also fires in the hour
-    that is shown again, and makes up for nothing that the pace itself brings.
+    that is shown again, and what was skipped is made up for only where the pace would falter without.
 
     Args:
         text: minute, hour, day, month and weekday; or six fields, seconds first; or seven, a year last; or ``@daily``.
@@ -64,8 +66,8 @@ class CronPattern:
         walls = wall_times(fields)
         if not walls.is_possible:
             raise InvalidCronPattern(
-                f"cron pattern {shown(self.text)} can never fire: there is no such day {fields.days.text!r} "
-                f"or weekday {fields.weekdays.text!r} in month {fields.months.text!r} of {fields.years.text!r}"
+                f"cron pattern {shown(self.text)} can never fire: day {fields.days.text!r}, month {fields.months.text!r}, "
+                f"weekday {fields.weekdays.text!r} and year {fields.years.text!r} never come together"
             )
         object.__setattr__(self, "text", " ".join(self.text.split()))
         object.__setattr__(self, "fields", fields)
@@ -128,7 +130,7 @@ class CronPattern:
 
     def previous(self, before: datetime) -> datetime | None:
         """Return the last fire time before an instant, or None: there is none since 1970."""
-        end = _utc(before)
+        end = min(_utc(before), _END)
         whole = end.replace(microsecond=0)
         if whole <= _EPOCH:
             return None

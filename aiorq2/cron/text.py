@@ -1,4 +1,4 @@
-"""A cron pattern in words. Two patterns that differ in meaning never have the same words."""
+"""A cron pattern in words. Patterns that fire at different times never have the same words."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _pace(fields: Fields) -> str:
 def _paced_unit(fields: Fields) -> tuple[Field | None, str]:
     """Return the field that recurs evenly while all that is longer goes on, and where in its range it begins."""
     seconds, minutes = fields.seconds, fields.minutes
-    is_one_minute = len(minutes.values) == len(fields.hours.values) == 1
+    is_one_minute = len(minutes.values) == len(fields.hours.values) == 1 and len(seconds.values) > 2
     if (minutes.is_full or is_one_minute) and _even_step(seconds):
         return seconds, _beginning(seconds)
     if len(seconds.values) > 1 or not _even_step(minutes):
@@ -156,7 +156,7 @@ def _month_days(days: Field) -> str:
     """Return "the 1st, 15th and the last day"."""
     specials = [
         "the last day" if day.kind == "last" else f"the working day nearest the {_ordinal(day.day)}"
-        for day in sorted(days.specials, reverse=True)
+        for day in days.specials
     ]
     plain = _grouped(days.values, _ordinal)
     if (step := _long_step(days.values)) > 1:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from aiorq2.errors import InvalidOption
 
+_LOCALTIME = Path("/etc/localtime")
 _MACHINE_BOUND = ("localtime", "posixrules", "Factory")
 _ODD = ("posix/", "right/")
 _LONGEST = 64
@@ -85,6 +88,26 @@ def zone_clock(name: str) -> ZoneClock:
         return ZoneClock(ZoneInfo("" if unusable else name))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidOption(_unknown(name)) from None
+
+
+def local_timezone() -> str:
+    """Return the name of this machine's zone: that of ``TZ``, else that of ``/etc/localtime``, else UTC, as the C library does.
+
+    Raises:
+        InvalidOption: it has no name that other machines would know.
+    """
+    named = os.environ.get("TZ")
+    if named is None and not _LOCALTIME.exists() and os.name == "posix":
+        return "UTC"
+    place = str(_LOCALTIME.resolve()) if named is None else named.removeprefix(":") or "UTC"
+    name = place.rpartition("zoneinfo/")[2]
+    try:
+        zone_clock(name)
+    except InvalidOption:
+        raise InvalidOption(
+            f"the time zone of this machine ({name[:_LONGEST]!r}) is not a name of the IANA data base; pass timezone="
+        ) from None
+    return name
 
 
 def _unknown(name: str) -> str:

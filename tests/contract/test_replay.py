@@ -17,16 +17,9 @@ from aiorq2.outcome import Finished
 from aiorq2.states import JobStatus, Verb
 from aiorq2.terms import RateLimit
 from tests.contract import stage
-from tests.contract.stage import QUEUE, SEAT, TALLY, in_status
+from tests.contract.stage import QUEUE, SEAT, TALLY, in_status, send
 
 NOW = "2024-05-01T12:00:00.000000Z"
-
-
-async def send(backend: RedisBackend, command: Command) -> Any:
-    """Send a command as the backend does and return its reply."""
-    with backend.home.lend("test") as line:
-        (reply,) = await backend.exchange.send(line, [command])
-    return reply
 
 
 def _add(backend: RedisBackend, spec: JobSpec) -> Command:
