@@ -289,10 +289,10 @@ class RQ(Configurable):
 
     def get_queue(self, name: str | None = None, connection: str | None = None) -> Queue:
         """Return the queue of this name, or the default one; for the same name, the same object."""
-        settings, queues = self.settings(), self.state().queues
+        settings, state = self.settings(), self.state()
         key = name or settings.default_queue, None if connection == DEFAULT else connection
-        known = queues.get(key)
-        backend = self.get_backend(connection)
+        known = state.queues.get(key)
+        backend = state.connections.backend(settings, connection)
         if known is not None and known[0] == settings and known[1].backend is backend:
             return known[1]
         queue = load_class(settings.queue_class, Queue, "queue_class")(
@@ -305,7 +305,7 @@ class RQ(Configurable):
             job_class=load_class(settings.job_class, Job, "job_class"),
             job_context=self.job_context(),
         )
-        queues[key] = settings, queue
+        state.queues[key] = settings, queue
         return queue
 
     def get_worker(self, *queues: str, connection: str | None = None, **options: Any) -> Worker:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from operator import attrgetter
 from typing import Any, ClassVar, TypedDict, TypeVar
 
 from aiorq2.errors import ClassNotFound, InvalidOption
@@ -109,17 +110,15 @@ class Configurable:
     name: str = ""
     """Whose the cron entries are that are declared here; by default the module in which the ``RQ`` is made."""
 
-    _not_configured: ClassVar[str] = (
+    not_configured: ClassVar[str] = (
         "RQ is not ready yet to connect to Redis: give RQ(url=…), set rq.redis_url, or one of AIORQ2_URL, RQ_REDIS_URL and"
         " REDIS_URL in the environment"
     )
+    """What is said where an address is needed and there is none."""
 
     def settings(self) -> Settings:
         """Return the settings as they are now."""
-        return Settings(
-            not_configured=self._not_configured,
-            **{name: getattr(self, name) for name in _NAMES},
-        )
+        return Settings(*_read(self))
 
     def _set(self, options: Mapping[str, Any]) -> None:
         """Set the attributes that were given by keyword; None leaves one as it is."""
@@ -138,7 +137,7 @@ class Configurable:
                 setattr(self, name, value)
 
 
-_NAMES = tuple(name for name in Settings.__dataclass_fields__ if name != "not_configured")
+_read = attrgetter(*Settings.__dataclass_fields__)
 
 _THEIRS = {
     "rq.Queue": "aiorq2.queue.Queue",

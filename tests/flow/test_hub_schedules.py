@@ -245,6 +245,24 @@ async def test_options_that_make_no_sense_for_a_pattern_are_refused(
         await decorated.schedule(5, 1, timezone="UTC")
 
 
+async def test_what_recurs_is_not_unique_and_waits_for_nobody(rq: RQ) -> None:
+    """Whoever said so: the decorator, ``options()`` or the call; which may take it back."""
+    by_decorator = rq.job(unique=True)(add)
+
+    with pytest.raises(InvalidOption, match=r"unique: no option of what recurs: .*overlap='skip'"):
+        await by_decorator.cron("* * * * *", "no", 1)
+    with pytest.raises(InvalidOption, match="unique: no option"):
+        rq.cron("* * * * *", args=(1,))(add)
+    with pytest.raises(InvalidOption, match="depends_on: no option of what recurs"):
+        await by_decorator.options(depends_on="x", unique=False, interval=60).schedule(60, 1)
+    cron = await by_decorator.cron("* * * * *", "yes", 1, unique=False)
+    every = await by_decorator.schedule(60, 1, interval=60, unique=False)
+
+    assert isinstance(every, CronJob)
+    for one in (cron, every):
+        await one.cancel()
+
+
 async def test_a_connection_of_its_own_is_heeded(rq: RQ) -> None:
     """Schedules and entries go where the job goes."""
     rq.connections = {"other": "memory://schedules"}
