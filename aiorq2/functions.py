@@ -75,7 +75,7 @@ class JobFunctions:
     >>> add.helper.timeout = 60
     """
 
-    functions = ("queue", "schedule", "cron", "options")
+    functions: tuple[str, ...] = ("queue", "schedule", "cron", "options")
     """What of this the function gets."""
 
     ttl = Default[Duration]()
