@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Protocol, Self, TypeVar
 
 from aiorq2.backends import inspect, wire
-from aiorq2.backends.base import Ended, JobRecord, Observed
+from aiorq2.backends.base import Ended, JobRecord, Observed, Progressed
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import NoSuchJobError
 from aiorq2.executions import Execution
 from aiorq2.lineage import delete_with_dependents
 from aiorq2.options import JobSpec
 from aiorq2.payloads import encode_value
+from aiorq2.progress import Progress, packed, unpacked
 from aiorq2.results import Result, ResultType, result_of_entry, result_of_record
 from aiorq2.seen import SeenJob
 from aiorq2.serializers import Serializer
@@ -298,6 +299,48 @@ class Job(SeenJob):
             SerializationError: something in it cannot be carried.
         """
         return blocking_outside_the_loop(self._save_meta, self._backend.close)
+
+    def progress(self, done: float, text: str = "") -> Awaitable[None]:
+        """Say how far the job is: the share that is done, from 0 to 1, and a text for people. ``await`` it on the loop; in a
+        thread or process of a plain function it blocks until it is written. Redis: 1 call.
+
+        Raises:
+            InvalidOption: it cannot be meant.
+            NoSuchJobError: the job is gone.
+        """
+        raw = packed(done, text)
+        return blocking_outside_the_loop(lambda: self._note_progress(raw), self._backend.close)
+
+    async def follow(self) -> AsyncIterator[Progress]:
+        """Yield how the job is, now and whenever that changes, until it has ended. It is pushed, not polled.
+
+        Raises:
+            NoSuchJobError: the job is gone.
+
+        Redis: 1 call, 1 subscription per process, and 1 call a second beneath it.
+        """
+        last = None
+        async for news in self._backend.follow(self.id):
+            now = self._progress_of(news)
+            if now != last:
+                last = now
+                yield now
+
+    def _progress_of(self, news: Ended | Observed | Progressed) -> Progress:
+        if isinstance(news, Progressed):
+            return unpacked(JobStatus.STARTED, news.raw)
+        if isinstance(news, Observed):
+            if news.record is None and self.status.is_terminal:  # not kept, but its end was seen
+                return self.progressed
+            self._see(news)
+        elif not self._see_pushed(news):
+            raise NoSuchJobError(f"job {self.id!r}: it was deleted")
+        return self.progressed
+
+    async def _note_progress(self, raw: str) -> None:
+        reply = await self._backend.call("progress", id=self.id, progress=raw)
+        if reply[0] != b"OK":
+            raise NoSuchJobError(f"job {self.id!r}: cannot note its progress, there is no such job")
 
     def check_cancelled(self) -> None:
         """Inside the job: return if it may go on, raise ``CancelledError`` if it is to stop. Never touches Redis."""

@@ -11,6 +11,7 @@ from aiorq2.callables import describe_call
 from aiorq2.errors import DeserializationError, JobCancelled, JobFailed, NoSuchJobError
 from aiorq2.options import JobSpec
 from aiorq2.payloads import Call, decode_call, decode_value
+from aiorq2.progress import Progress, unpacked
 from aiorq2.results import Result, ResultType, result_of_entry, value_of_record
 from aiorq2.serializers import Serializer
 from aiorq2.states import JobStatus
@@ -196,6 +197,11 @@ class SeenJob:
     def cron_tick(self) -> datetime | None:
         """The time for which that has made it."""
         return self._record.time("aio_tick")
+
+    @property
+    def progressed(self) -> Progress:
+        """How far it had said it was."""
+        return unpacked(self.status, self._record.fields.get("aio_progress"))
 
     @property
     def group_id(self) -> str | None:

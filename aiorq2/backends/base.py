@@ -212,3 +212,11 @@ class Ended:
     job_id: str
     status: str
     value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """What those who follow a job are told: how far it is, as it was written."""
+
+    job_id: str
+    raw: bytes

@@ -12,7 +12,7 @@ import logging
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -41,7 +41,7 @@ from aiorq2.backends.keys import Keys
 from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
 from aiorq2.backends.replies import raise_for
-from aiorq2.backends.waiting import Waiting
+from aiorq2.backends.waiting import News, Waiting
 from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
 from aiorq2.outcome import GivenBack, Outcome
@@ -560,6 +560,10 @@ class RedisBackend:
     async def ended(self, job_id: str, timeout: float | None) -> Ended | Observed:
         """Wait until a job has ended: what was pushed, or the record as it was read. See ``Waiting``."""
         return await self.home.waiting.ended(job_id, timeout)
+
+    def follow(self, job_id: str) -> AsyncIterator[News]:
+        """Yield what is heard of a job until it has ended. See ``Waiting``."""
+        return self.home.waiting.follow(job_id)
 
     async def observe(self, job_id: str, inbox: str = "") -> Observed:
         """Read a job, and leave word where its end is to be told. Redis: 1 call."""
