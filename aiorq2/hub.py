@@ -87,6 +87,10 @@ class RQ(Configurable):
         """Return what jobs are called in, as ``Worker`` takes it; None for nothing."""
         return None
 
+    def carry(self) -> dict[str, Any]:
+        """Return what goes into the meta of a job that is enqueued now."""
+        return {}
+
     @asynccontextmanager
     async def surround(self, worker: Worker) -> AsyncIterator[None]:
         """Do what is to be done around the work of a worker."""

@@ -59,6 +59,7 @@ class Queue(QueueContents):
         connection: RQ's word for ``backend``; a URL or a ``redis.asyncio.Redis``.
         job_class: what the handles on its jobs are: ``Job``, or a class that is derived from it.
         job_context: what jobs run in with ``is_async=False``; as for ``Worker``.
+        carry: returns what goes into the meta of every job that is enqueued, beneath what its caller says.
 
     >>> queue = Queue("low", backend=connect("redis://localhost:6379/0"))
     >>> job = await queue.enqueue(add, 1, 2, job_timeout=60)
@@ -77,6 +78,7 @@ class Queue(QueueContents):
         connection: Any = None,
         job_class: type[Job] = Job,
         job_context: JobContext | None = None,
+        carry: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         if backend is not None and connection is not None:
             raise InvalidOption("Queue: give backend or connection, not both")
@@ -95,6 +97,7 @@ class Queue(QueueContents):
         self.payload_limit = payload_limit
         self.job_class = job_class
         self._job_context = job_context
+        self._carry = carry
 
     def named(self, name: str) -> Self:
         """Return a queue of this name that is like this one otherwise."""
@@ -327,6 +330,8 @@ class Queue(QueueContents):
         job_id = options.job_id or str(uuid4())
         description = options.description or describe_call(ref.name, args, kwargs)
         meta = options.meta
+        if self._carry is not None and context is None and (carried := self._carry()):
+            meta = {**carried, **(meta or {})}
         spec = JobSpec(
             id=job_id,
             func_name=ref.name,
