@@ -13,7 +13,7 @@ import warnings
 from typing import NoReturn
 
 from aiorq2.cli.cron import cron
-from aiorq2.cli.cron_write import add, sync
+from aiorq2.cli.cron_write import add, import_, sync
 from aiorq2.cli.info import info
 from aiorq2.cli.jobs import cancel, enqueue
 from aiorq2.cli.program import commands
@@ -26,7 +26,7 @@ __all__ = ["commands", "main"]
 
 for command in (worker, scheduler, cron, info, enqueue, cancel, requeue, empty, suspend, resume):
     commands.add_command(command)
-for command in (add, sync):
+for command in (add, sync, import_):
     cron.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""``aiorq2 cron add`` and ``sync``."""
+"""``aiorq2 cron add``, ``sync`` and ``import-rq-scheduler``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.cli.arguments import parse_arguments
 from aiorq2.cli.cron_options import entry_options, queue_option, serializer_option
+from aiorq2.cli.failures import EXIT_FAILURE
 from aiorq2.cli.options import Connection, connection_options, option
 from aiorq2.cli.plain_text import printable
 from aiorq2.cli.show_crons import as_json, moment
@@ -20,6 +21,7 @@ from aiorq2.cron_jobs import CronJob
 from aiorq2.cron_spec import CronSpec
 from aiorq2.cron_sync import Synced
 from aiorq2.errors import InvalidOption
+from aiorq2.migration import SCHEDULED_JOBS, Import, import_rq_scheduler
 from aiorq2.queue import Queue
 from aiorq2.scheduler import Scheduler
 
@@ -118,3 +120,48 @@ def _tell(synced: Synced, dry_run: bool, as_json_: bool) -> None:
         label = f"{would}{kind}" if kind in kinds[:3] else kind
         for name in getattr(synced, kind):
             click.echo(printable(f"{label}: {name}"))
+
+
+@click.command("import-rq-scheduler")
+@option(
+    "-S",
+    "--serializer",
+    help="Of its jobs: rq's default is pickle, which can run code while it is read.",
+)
+@option(
+    "--timezone",
+    default="UTC",
+    show_default=True,
+    help="Of patterns that were not meant in local time.",
+)
+@option("--key", default=SCHEDULED_JOBS, show_default=True, help="Where its list lies in Redis.")
+@option("--dry-run", is_flag=True, help="Change nothing, only say what would be done.")
+@connection_options
+@click.pass_context
+def import_(
+    context: click.Context, connection: Connection, dry_run: bool, **asked: str | None
+) -> None:
+    """Take over what the rq-scheduler package has scheduled; stop it before. May be repeated."""
+    found = connection.run(
+        lambda backend: import_rq_scheduler(backend, dry_run=dry_run, **asked)  # type: ignore[arg-type]
+    )
+    for one in found:
+        click.echo(printable(_imported(one, dry_run)), err=bool(one.refusal))
+    refused = sum(bool(one.refusal) for one in found)
+    done = "would be imported" if dry_run else "imported"
+    click.echo(f"{len(found) - refused} {done}, {refused} cannot be")
+    context.exit(EXIT_FAILURE if refused else 0)
+
+
+def _imported(one: Import, dry_run: bool) -> str:
+    due = moment(one.due)
+    when = {
+        "once": f"once, at {due}",
+        "unread": f"at {due}; how it recurs is known with --serializer",
+    }
+    text = (
+        f"{one.id}: {one.function} in {one.queue}, {when.get(one.kind, f'{one.beat}, next {due}')}"
+    )
+    if one.refusal:
+        return f"{text}: not imported: {one.refusal}"
+    return f"{text} ({one.note})" if one.note else text
