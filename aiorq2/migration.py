@@ -62,8 +62,8 @@ async def import_rq_scheduler(
     It may be repeated. What cannot be taken over stays, and the reason is told. A job that waits or runs by now is left as it is.
 
     Args:
-        serializer: that of its jobs. rq's default is ``"pickle"``, and reading pickle can run code, so it must be asked for. A dry run
-            does without, and cannot tell then how a job recurs.
+        serializer: that of its jobs. rq's default is ``"pickle"``, and reading pickle can run code, so it must be asked for. A dry
+            run does without, and cannot tell then how a job recurs.
         timezone: the zone of cron patterns that were not meant in local time.
         dry_run: write nothing.
         key: where its list lies.
