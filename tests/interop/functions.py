@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +34,11 @@ def echo(*args: Any, **kwargs: Any) -> list[Any]:
 def same(value: Any) -> Any:
     """Return the argument."""
     return value
+
+
+def moment() -> datetime:
+    """Return what JSON has no word for."""
+    return datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)  # noqa: UP017  Python 3.10 has no UTC
 
 
 def fail(message: str = "boom") -> NoReturn:
@@ -192,11 +198,11 @@ def refuse(job: Any, connection: Any, result: Any) -> NoReturn:
 
 ACCOUNT = Account(10)
 
-CALLABLES: dict[str, Callable[..., Any]] = {
+CALLABLES: dict[str, Callable[..., Any] | str] = {
     **{
         one.__name__: one
         for one in (
-            *(add, add_async, echo, same, fail, fail_async),
+            *(add, add_async, echo, same, moment, fail, fail_async),
             *(fail_times, fail_times_async, count_runs, hold, hold_async, work, work_async),
             *(ask_for_retry, ask_for_retry_async, always_ask_for_retry),
             *(on_success, on_failure, on_stopped, refuse),
@@ -207,5 +213,6 @@ CALLABLES: dict[str, Callable[..., Any]] = {
     "classmethod": Account.bank,
     "staticmethod": Account.double,
     "callable object": ACCOUNT,
+    "missing": "tests.interop.functions.missing",
 }
 """What the tests and the driver enqueue, by name."""

@@ -13,6 +13,7 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.commands import send_kill_horse_command, send_shutdown_command, send_stop_job_command
 from aiorq2.options import ResultStore
 from aiorq2.suspension import is_suspended, resume, suspend
+from aiorq2.upkeep import Sweeper
 from tests.interop.functions import CALLABLES
 from tests.interop.peer import Peer
 
@@ -182,6 +183,10 @@ class Ours:
         await self.backend.call(
             "promote", queue="q", limit=100, now_iso="2030-01-01T00:00:00.000000Z"
         )
+
+    async def sweep(self) -> None:
+        """Do what our workers do every minute."""
+        await Sweeper(self.backend, ["q"]).sweep()
 
     async def facts(self, id: str, serializer: str = "json") -> Facts:
         """Return what this side sees of a job."""
