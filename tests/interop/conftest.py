@@ -30,7 +30,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         fitting = [one for one in VERSIONS if _numbers(one) >= oldest]
         metafunc.parametrize(
             "peer",
-            [pytest.param(one, marks=[] if one == "3.0" else [pytest.mark.slow]) for one in fitting],
+            [
+                pytest.param(one, marks=[] if one == "3.0" else [pytest.mark.slow])
+                for one in fitting
+            ],
             indirect=True,
             scope="session",
             ids=[f"rq{one}" for one in fitting],

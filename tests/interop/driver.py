@@ -226,7 +226,12 @@ class Driver:
         self.facts(id)
         for name in dir(type(job)):
             if name.startswith("is_") or isinstance(getattr(type(job), name), property):
-                if name in ("instance", "func", "exc_info", "result"):  # deprecated, or needs the module
+                if name in (
+                    "instance",
+                    "func",
+                    "exc_info",
+                    "result",
+                ):  # deprecated, or needs the module
                     continue
                 getattr(job, name)
         job.get_position()

@@ -166,9 +166,9 @@ async def ask_for_retry_async(path: str, max: int, interval: int = 0) -> Any:
     return ask_for_retry(path, max, interval)
 
 
-def always_ask_for_retry(max: int) -> Any:
-    """Return an ``rq.Retry`` in every run."""
-    return importlib.import_module("rq").Retry(max=max)
+def always_ask_for_retry(max: int, library: str) -> Any:
+    """Return a ``Retry`` of ``rq`` or ``aiorq2`` in every run."""
+    return importlib.import_module(library).Retry(max=max)
 
 
 # -- callbacks ---------------------------------------------------------------------------------------------------------

@@ -84,7 +84,8 @@ class Peer:
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Do the same, blocking."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         with self._lock:
             overdue = threading.Timer(ANSWER_S, self._process.kill)
             overdue.start()
@@ -129,7 +130,9 @@ class RqProcess(PythonProcess):
 
 def environment() -> Mapping[str, str]:
     """Return the environment without what would tell rq where Redis is; deprecations there are not our concern."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("RQ_", "REDIS_"))}
+    ours = {
+        name: value for name, value in os.environ.items() if not name.startswith(("RQ_", "REDIS_"))
+    }
     return {**ours, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
 
 

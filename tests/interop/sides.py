@@ -194,7 +194,9 @@ class Ours:
         results = await job.results()
         latest = await job.latest_result()
         seen = {
-            one.name: getattr(job, one.name) for one in fields(Facts) if hasattr(type(job), one.name)
+            one.name: getattr(job, one.name)
+            for one in fields(Facts)
+            if hasattr(type(job), one.name)
         }
         told = {
             "status": job.status.value,

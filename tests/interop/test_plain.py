@@ -90,7 +90,9 @@ async def test_plain_job_is_described_alike(
     assert after.return_value == [before.args, before.kwargs]
     assert (after.meta, after.description) == (before.meta, before.description)
     assert after.created_at == before.created_at
-    assert after.ended_at and after.started_at and after.ended_at >= after.started_at
+    assert after.ended_at
+    assert after.started_at
+    assert after.ended_at >= after.started_at
 
 
 @pytest.mark.parametrize("func", ["echo", "staticmethod", "method", "callable object"])
