@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-import redis
 
 from aiorq2.backends.redis import RedisBackend
 from tests.flow.at_work import let_expire
@@ -23,7 +24,7 @@ async def test_lifetime_of_what_has_ended(
     across: Direction,
     ours: Ours,
     theirs: Theirs,
-    redis_client: redis.Redis,
+    redis_client: Any,
     option: str,
     func: str,
     registry: str,
@@ -37,10 +38,10 @@ async def test_lifetime_of_what_has_ended(
     await across.worker.work()
 
     wanted = ttl or default
-    assert wanted - SLACK_S <= int(redis_client.ttl(f"rq:job:{id}")) <= wanted  # type: ignore[arg-type]
+    assert wanted - SLACK_S <= int(redis_client.ttl(f"rq:job:{id}")) <= wanted
     score = redis_client.zscore(f"rq:{registry}:q", id)
-    seconds, _ = redis_client.time()  # type: ignore[misc]
-    assert abs(float(score) - seconds - wanted) < SLACK_S  # type: ignore[arg-type]
+    seconds, _ = redis_client.time()
+    assert abs(float(score) - seconds - wanted) < SLACK_S
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ async def test_lifetime_without_end(
     across: Direction,
     theirs: Theirs,
     ours: Ours,
-    redis_client: redis.Redis,
+    redis_client: Any,
     option: str,
     func: str,
     registry: str,
@@ -68,7 +69,7 @@ async def test_lifetime_without_end(
 
 
 async def test_lifetime_of_nothing(
-    across: Direction, theirs: Theirs, ours: Ours, redis_client: redis.Redis
+    across: Direction, theirs: Theirs, ours: Ours, redis_client: Any
 ) -> None:
     """``result_ttl=0`` leaves nothing of a job that has finished."""
     id = await across.producer.enqueue("add", 1, result_ttl=0)
@@ -80,7 +81,7 @@ async def test_lifetime_of_nothing(
 
 
 async def test_lifetime_of_a_failure_of_zero(
-    across: Direction, theirs: Theirs, ours: Ours, redis_client: redis.Redis
+    across: Direction, theirs: Theirs, ours: Ours, redis_client: Any
 ) -> None:
     """``failure_ttl=0`` leaves nothing of a job that has failed; what rq leaves in its registry is swept up by either side."""
     id = await across.producer.enqueue("fail", "x", failure_ttl=0)
@@ -109,11 +110,11 @@ async def test_lifetime_of_a_job_that_waits_too_long(
 
 
 async def test_lifetime_ends_with_the_wait(
-    across: Direction, redis_client: redis.Redis, ours: Ours
+    across: Direction, redis_client: Any, ours: Ours
 ) -> None:
     """A ``ttl`` is for the waiting: a job that has run in time is kept as long as its result."""
     id = await across.producer.enqueue("add", 1, ttl=100, result_ttl=-1)
-    assert 0 < int(redis_client.ttl(f"rq:job:{id}")) <= 100  # type: ignore[arg-type]
+    assert 0 < int(redis_client.ttl(f"rq:job:{id}")) <= 100
 
     assert await across.worker.work()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.interop.sides import Direction, Ours, Theirs
 
-CALLS = {
+CALLS: dict[str, tuple[list[Any], Any]] = {
     "add": ([1, 2], 3),
     "add_async": ([1, 2], 3),
     "staticmethod": ([21], 42),

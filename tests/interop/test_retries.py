@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-import redis
 
 from aiorq2 import Job, JobFailed
 from tests.interop import functions
-from tests.interop.sides import Direction, Ours, Theirs
+from tests.interop.sides import Direction, Ours, Side, Theirs
 
 
 @pytest.fixture
@@ -18,11 +18,11 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "runs")
 
 
-def make_due(client: redis.Redis) -> float:
+def make_due(client: Any) -> float:
     """Let the delay of what is scheduled be over; return how long it would have been."""
-    ((id, due),) = client.zrange("rq:scheduled:q", 0, -1, withscores=True)  # type: ignore[misc]
+    ((id, due),) = client.zrange("rq:scheduled:q", 0, -1, withscores=True)
     client.zadd("rq:scheduled:q", {id: 1})
-    seconds, _ = client.time()  # type: ignore[misc]
+    seconds, _ = client.time()
     return float(due) - float(seconds)
 
 
@@ -59,16 +59,15 @@ async def test_retry_that_is_used_up(
 
 
 async def test_retry_after_intervals(
-    across: Direction, ours: Ours, theirs: Theirs, path: str, redis_client: redis.Redis
+    across: Direction, ours: Ours, theirs: Theirs, path: str, redis_client: Any
 ) -> None:
     """``Retry(3, [10, 20, 40])`` waits so many seconds, in that order; either side's scheduler moves the job."""
     id = await across.producer.enqueue(
         "fail_times", path, 3, retry={"max": 3, "interval": [10, 20, 40]}
     )
 
-    for number, (wanted, mover) in enumerate(
-        zip([10, 20, 40], [theirs, ours, theirs], strict=True)
-    ):
+    movers: list[Side] = [theirs, ours, theirs]
+    for number, (wanted, mover) in enumerate(zip([10, 20, 40], movers, strict=True)):
         await across.worker.work(max_jobs=1)
         facts = await theirs.facts(id)
         assert (facts.status, facts.retries_left) == ("scheduled", 2 - number)
@@ -85,7 +84,7 @@ async def test_retry_after_intervals(
 
 @pytest.mark.parametrize(("max", "interval"), [(3, [7]), (2, [7, 9, 11, 13])])
 async def test_retry_intervals_that_do_not_match_their_number(
-    across: Direction, redis_client: redis.Redis, path: str, max: int, interval: list[int]
+    across: Direction, redis_client: Any, path: str, max: int, interval: list[int]
 ) -> None:
     """Too few intervals, or too many: both sides count them as RQ does."""
     await across.producer.enqueue("fail_times", path, 9, retry={"max": max, "interval": interval})
@@ -106,7 +105,8 @@ async def test_retry_by_both_in_turn(
     """A job may be tried here the first time and there the next: the retries are counted together."""
     id = await across.producer.enqueue("fail_times", path, 9, retry={"max": 3})
 
-    for number, side in enumerate([ours, theirs, ours, theirs]):
+    sides: list[Side] = [ours, theirs, ours, theirs]
+    for number, side in enumerate(sides):
         assert await theirs.status(id) == "queued"
         await side.work(max_jobs=1)
         assert functions.lines(path) == ["run"] * (number + 1)
@@ -164,7 +164,7 @@ async def test_retry_of_rq_that_a_job_returns_there(ours: Ours, theirs: Theirs, 
 
 @pytest.mark.since("3.0")
 async def test_retry_of_rq_that_waits(
-    ours: Ours, theirs: Theirs, path: str, redis_client: redis.Redis
+    ours: Ours, theirs: Theirs, path: str, redis_client: Any
 ) -> None:
     """Its interval holds as well."""
     id = await theirs.enqueue("ask_for_retry", path, 1, 30)
