@@ -57,7 +57,7 @@ class Side(Protocol):
     async def facts(self, id: str, serializer: str = "json") -> Facts: ...
     async def status(self, id: str) -> str: ...
     async def ids(self, place: str, queue: str = "q") -> list[str]: ...
-    async def cancel(self, id: str) -> None: ...
+    async def cancel(self, id: str, enqueue_dependents: bool = False) -> None: ...
     async def requeue(self, id: str) -> None: ...
     async def delete(self, id: str) -> None: ...
     async def stop(self, id: str) -> None: ...
@@ -108,9 +108,9 @@ class Theirs:
         """Return the ids in the queue (``queued``) or in a registry."""
         return [str(id) for id in await self.peer("ids", place=place, queue=queue)]
 
-    async def cancel(self, id: str) -> None:
+    async def cancel(self, id: str, enqueue_dependents: bool = False) -> None:
         """Cancel a job."""
-        await self.peer("cancel", id=id)
+        await self.peer("cancel", id=id, enqueue_dependents=enqueue_dependents)
 
     async def requeue(self, id: str) -> None:
         """Requeue a failed job."""
@@ -225,9 +225,9 @@ class Ours:
             return await inspect.queued_ids(self.backend, queue)
         return await inspect.registry_ids(self.backend, place, queue)
 
-    async def cancel(self, id: str) -> None:
+    async def cancel(self, id: str, enqueue_dependents: bool = False) -> None:
         """Cancel a job."""
-        await (await self.job(id)).cancel()
+        await (await self.job(id)).cancel(enqueue_dependents=enqueue_dependents)
 
     async def requeue(self, id: str) -> None:
         """Requeue a job."""
