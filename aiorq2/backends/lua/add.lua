@@ -10,7 +10,8 @@ local first_field = ARG.rest + tonumber(ARG.parent_count)
 
 local function defer()
   redis.call('HSET', K.job(ARG.id), 'status', STATUS.deferred)
-  redis.call('ZADD', K.deferred(ARG.queue), math.floor(now), ARG.id)
+  -- In the order of their coming. To rq 2 the score is the end of a job's time, at which whoever looks fails it: far away.
+  redis.call('ZADD', K.deferred(ARG.queue), math.floor(now) + LONGEST, ARG.id)
   for i = ARG.rest, first_field - 1 do
     redis.call('SADD', K.dependents(ARGV[i]), ARG.id)
     redis.call('SADD', K.dependencies(ARG.id), ARGV[i])

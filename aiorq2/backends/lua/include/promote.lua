@@ -9,9 +9,10 @@ local function promote(queue, limit)
   end
   for _, id in ipairs(due) do
     local found = redis.pcall('HMGET', K.job(id), 'status', 'enqueue_at_front', 'enqueue_at_front_on_retry', 'started_at',
-      'rate_limit_key')
+      'rate_limit_key', 'repeats_left')
     redis.call('ZREM', K.scheduled(queue), id)
-    if not found.err and found[1] and VERB.promote.from[found[1]] then
+    local is_repeated = not found.err and found[1] == STATUS.finished and found[6] -- rq 2 does not say that it waits
+    if is_repeated or not found.err and found[1] and VERB.promote.from[found[1]] then
       local is_retried = found[4] and found[4] ~= ''
       enqueue(id, queue, found[2] == '1' or (is_retried and found[3] == '1'), found[5], ARG.now_iso)
     end
