@@ -33,6 +33,7 @@ from aiorq2.errors import (
 )
 from aiorq2.executions import Execution
 from aiorq2.group import Group
+from aiorq2.hub import RQ
 from aiorq2.job import Job, cancel_job, get_current_job, requeue_job
 from aiorq2.options import Retry
 from aiorq2.queue import Queue
@@ -46,6 +47,7 @@ from aiorq2.worker import Worker
 __version__ = "0.1.0"
 
 __all__ = [
+    "RQ",
     "AbandonedJobError",
     "AiorqError",
     "BackendError",

@@ -28,6 +28,7 @@ class QueueContents:
     name: str
     backend: RedisBackend
     serializer: Serializer
+    job_class: type[Job]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -100,14 +101,14 @@ class QueueContents:
         ids = await self.get_job_ids(offset, length)
         return [
             job
-            for job in await Job.fetch_many(ids, self.backend, self.serializer)
+            for job in await self.job_class.fetch_many(ids, self.backend, self.serializer)
             if job is not None
         ]
 
     async def fetch_job(self, job_id: str) -> Job | None:
         """Return the job of this id if it is this queue's, None where there is none."""
         try:
-            job = await Job.fetch(job_id, self.backend, self.serializer)
+            job = await self.job_class.fetch(job_id, self.backend, self.serializer)
         except NoSuchJobError:
             return None
         return job if job.origin == self.name else None

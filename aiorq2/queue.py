@@ -18,6 +18,7 @@ from aiorq2.backends.wire import record_of_spec
 from aiorq2.callables import describe_call, name_of
 from aiorq2.contents import QueueContents
 from aiorq2.errors import DuplicateJobError, InvalidJobOperation, InvalidOption, NoSuchJobError
+from aiorq2.executor import JobContext
 from aiorq2.inline import run_inline
 from aiorq2.job import Job
 from aiorq2.options import (
@@ -55,6 +56,8 @@ class Queue(QueueContents):
         results: where results are kept: ``"hash"``, or ``"stream"`` where rq must be able to read them.
         payload_limit: bytes that the arguments, and the meta, of a job may take.
         connection: RQ's word for ``backend``; a URL or a ``redis.asyncio.Redis``.
+        job_class: what the handles on its jobs are: ``Job``, or a class that is derived from it.
+        job_context: what jobs run in with ``is_async=False``; as for ``Worker``.
 
     >>> queue = Queue("low", backend=connect("redis://localhost:6379/0"))
     >>> job = await queue.enqueue(add, 1, 2, job_timeout=60)
@@ -71,6 +74,8 @@ class Queue(QueueContents):
         results: ResultStore = "hash",
         payload_limit: int = PAYLOAD_LIMIT,
         connection: Any = None,
+        job_class: type[Job] = Job,
+        job_context: JobContext | None = None,
     ) -> None:
         if backend is not None and connection is not None:
             raise InvalidOption("Queue: give backend or connection, not both")
@@ -87,6 +92,8 @@ class Queue(QueueContents):
         self.serializer = resolve_serializer(serializer)
         self.results = results
         self.payload_limit = payload_limit
+        self.job_class = job_class
+        self._job_context = job_context
 
     # -- enqueueing ------------------------------------------------------------------------------------------------------
 
@@ -281,11 +288,11 @@ class Queue(QueueContents):
         except DuplicateJobError:
             if spec.options.unique != "return":
                 raise
-            return await Job.fetch(spec.id, self.backend, self.serializer)
+            return await self.job_class.fetch(spec.id, self.backend, self.serializer)
         return job
 
     async def _run_inline(self, spec: JobSpec, job: Job) -> Job:
-        await run_inline(self.backend, spec, self.serializer)
+        await run_inline(self.backend, spec, self.serializer, self.job_class, self._job_context)
         with suppress(NoSuchJobError):  # result_ttl=0
             await job.refresh()
         return job
@@ -344,7 +351,8 @@ class Queue(QueueContents):
             group=group,
         )
         call = Call(ref.name, ref.instance, args, kwargs)
-        return spec, Job(record_of_spec(spec), self.backend, self.serializer, call=call)
+        job = self.job_class(record_of_spec(spec), self.backend, self.serializer, call=call)
+        return spec, job
 
     # -- finding ---------------------------------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ class Keys:
         return f"{self.prefix}:failed:{queue}"
 
     def deferred(self, queue: str) -> str:
-        """Sorted set of jobs that wait for others, by time of adding; for ever."""
+        """Sorted set of jobs that wait for others, by time of adding (ours with 1e10 seconds more, see add.lua); for ever."""
         return f"{self.prefix}:deferred:{queue}"
 
     def scheduled(self, queue: str) -> str:

@@ -176,12 +176,16 @@ class RedisBackend:
 
     def client(self) -> AsyncRedis:
         """Return an asynchronous client for user code, on connections of its own; the same one in each loop."""
-        if self._clients is None:
-            raise BackendRefused(f"{self.location}: this backend has no client to give")
         home = self.home
         if home.client is None:
-            home.client = self._clients.asynchronous()
+            home.client = self.new_client()
         return home.client
+
+    def new_client(self) -> AsyncRedis:
+        """Return another asynchronous client, which is the caller's to close."""
+        if self._clients is None:
+            raise BackendRefused(f"{self.location}: this backend has no client to give")
+        return self._clients.asynchronous()
 
     def sync_client(self) -> Redis:
         """Return a synchronous client for user code in threads; the same one for all that the running loop starts."""

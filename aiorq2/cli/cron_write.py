@@ -139,7 +139,7 @@ def _tell(synced: Synced, dry_run: bool, as_json_: bool) -> None:
 @connection_options
 @click.pass_context
 def import_(
-    context: click.Context, connection: Connection, dry_run: bool, **asked: str | None
+    context: click.Context, /, connection: Connection, dry_run: bool, **asked: str | None
 ) -> None:
     """Take over what the rq-scheduler package has scheduled; stop it before. May be repeated."""
     found = connection.run(

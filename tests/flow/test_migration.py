@@ -167,7 +167,7 @@ async def test_import_may_be_repeated(clocked: RedisBackend) -> None:
 @pytest.mark.leaks_allowed("what is not imported stays as rq-scheduler left it")
 async def test_dry_run_writes_nothing_and_unpickles_nothing(clocked: RedisBackend) -> None:
     """Without a serializer it says what it can see: ids, functions, queues and times."""
-    trap = ("tests.support.jobs.record", None, (Trap(),), {})
+    trap: Any = ("tests.support.jobs.record", None, (Trap(),), {})
     await plant(clocked, "cron-x", {"cron_string": "* * * * *", "trap": Trap()}, call=trap)
     before = await stage.everything(clocked)
 
@@ -240,7 +240,7 @@ async def test_patterns_are_those_of_the_crontab_package(
 
 async def test_method_of_an_object_is_carried_over(clocked: RedisBackend) -> None:
     """As pickle allows."""
-    call = ("deposit", jobs.Account(3), (4,), {})
+    call: Any = ("deposit", jobs.Account(3), (4,), {})
     await plant(clocked, "method", {"interval": 60}, call=call)
 
     await imported(clocked)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from aiorq2 import Job, Scheduler, Worker
+from aiorq2.backends.redis import RedisBackend
 from aiorq2.migration import SCHEDULED_JOBS, import_rq_scheduler
-from tests.system.site import Site
 
 pytestmark = pytest.mark.slow
 
@@ -40,20 +40,23 @@ def rq_scheduler(tmp_path: Path) -> str:
     return folder
 
 
-async def test_jobs_of_the_real_package_are_taken_over(site: Site, rq_scheduler: str) -> None:
+@pytest.mark.leaks_allowed("rq-scheduler never deletes what recurs, nor do we delete what is its")
+async def test_jobs_of_the_real_package_are_taken_over(
+    redis_backend: RedisBackend, redis_url: str, rq_scheduler: str
+) -> None:
     """One that runs once, an interval and a cron pattern; the package finds nothing left to do then."""
     environment = {"PYTHONPATH": f"{rq_scheduler}:{Path.cwd()}", "PATH": ""}
-    command = [sys.executable, "-W", "ignore", "-c", SCHEDULE, site.server.url]
+    command = [sys.executable, "-W", "ignore", "-c", SCHEDULE, redis_url]
     await asyncio.to_thread(subprocess.run, command, check=True, env=environment, timeout=60)
 
-    found = await import_rq_scheduler(site.backend, serializer="pickle")
+    found = await import_rq_scheduler(redis_backend, serializer="pickle")
 
     assert {one.id: (one.kind, one.refusal) for one in found} == {
         "once": ("once", ""),
         "every": ("interval", ""),
         "cron-noon": ("cron", ""),
     }
-    scheduler = Scheduler("q", backend=site.backend, serializer="pickle")
+    scheduler = Scheduler("q", backend=redis_backend, serializer="pickle")
     every, noon = [await scheduler.get_cron_job(name) for name in ("every", "noon")]
     assert (noon.pattern, noon.args, noon.kwargs, noon.timeout) == (
         "0 12 * * *",
@@ -61,8 +64,8 @@ async def test_jobs_of_the_real_package_are_taken_over(site: Site, rq_scheduler:
         {"y": 6},
         55,
     )
-    await Worker("q", site.backend, serializer="pickle", handle_signals=False).work(max_jobs=3)
-    once = await Job.fetch("once", site.backend, "pickle")
+    await Worker("q", redis_backend, serializer="pickle", handle_signals=False).work(max_jobs=3)
+    once = await Job.fetch("once", redis_backend, "pickle")
     assert (once.result, once.meta) == (3, {"mine": 1})
     assert [job.result for job in await every.get_jobs()] == [7, 7]
-    assert await site.backend.run(["EXISTS", SCHEDULED_JOBS]) == [0]
+    assert await redis_backend.run(["EXISTS", SCHEDULED_JOBS]) == [0]
