@@ -3,6 +3,8 @@
 from aiorq2.allowlist import register
 from aiorq2.backends import connect
 from aiorq2.cron import CronPattern
+from aiorq2.cron_jobs import CronJob
+from aiorq2.cron_spec import CronSpec
 from aiorq2.errors import (
     AbandonedJobError,
     AiorqError,
@@ -20,6 +22,7 @@ from aiorq2.errors import (
     JobCancelled,
     JobFailed,
     JobTimeoutException,
+    NoSuchCronJobError,
     NoSuchGroupError,
     NoSuchJobError,
     PayloadTooLarge,
@@ -30,10 +33,12 @@ from aiorq2.errors import (
 )
 from aiorq2.executions import Execution
 from aiorq2.group import Group
+from aiorq2.hub import RQ
 from aiorq2.job import Job, cancel_job, get_current_job, requeue_job
 from aiorq2.options import Retry
 from aiorq2.queue import Queue
 from aiorq2.results import Result
+from aiorq2.scheduler import Scheduler
 from aiorq2.signing import signed
 from aiorq2.states import JobStatus
 from aiorq2.terms import Callback, Dependency, RateLimit, Repeat, Webhook
@@ -42,6 +47,7 @@ from aiorq2.worker import Worker
 __version__ = "0.1.0"
 
 __all__ = [
+    "RQ",
     "AbandonedJobError",
     "AiorqError",
     "BackendError",
@@ -49,7 +55,9 @@ __all__ = [
     "BackendRefused",
     "BackendUnavailable",
     "Callback",
+    "CronJob",
     "CronPattern",
+    "CronSpec",
     "Dependency",
     "DeserializationError",
     "DuplicateJobError",
@@ -65,6 +73,7 @@ __all__ = [
     "JobFailed",
     "JobStatus",
     "JobTimeoutException",
+    "NoSuchCronJobError",
     "NoSuchGroupError",
     "NoSuchJobError",
     "PayloadTooLarge",
@@ -73,6 +82,7 @@ __all__ = [
     "Repeat",
     "Result",
     "Retry",
+    "Scheduler",
     "SerializationError",
     "TimeoutFormatError",
     "UnknownFunction",
