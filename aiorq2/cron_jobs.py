@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import islice
 from secrets import token_hex
 from typing import Any, Self
 
@@ -12,13 +13,13 @@ from aiorq2.backends.crons import CronRecord, moment_of
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.scripts import Arg
 from aiorq2.cron_drafts import edit
-from aiorq2.errors import InvalidJobOperation, NoSuchCronJobError
+from aiorq2.errors import InvalidJobOperation, InvalidOption, NoSuchCronJobError
 from aiorq2.job import Job
 from aiorq2.rhythm import Policies, Rhythm
 from aiorq2.seen import SeenJob
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
-from aiorq2.timing import as_utc
+from aiorq2.timing import as_utc, duration_text
 
 TRIES = 5
 """How often an edit is tried that somebody else's comes between."""
@@ -54,8 +55,7 @@ class CronJob(SeenJob):
         return cls(record, backend, resolve_serializer(serializer))
 
     def __repr__(self) -> str:
-        beat = self._cron.entry.text("pattern") or f"every {self.interval:g} s"
-        return f"<{type(self).__name__} {self.name}: {beat} {self.description}>"
+        return f"<{type(self).__name__} {self.name}: {self.beat} {self.description}>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CronJob) and other.name == self.name
@@ -81,9 +81,37 @@ class CronJob(SeenJob):
         return self._cron.entry.real("interval")
 
     @property
+    def beat(self) -> str:
+        """The pattern, or ``every 1h30m``."""
+        return self.pattern or f"every {duration_text(self.interval or 0)}"
+
+    def describe(self) -> str:
+        """Return when it runs, in words: ``At 12:00, every day, UTC``."""
+        try:
+            pattern = self._cron.pattern
+        except InvalidOption as error:
+            return f"cannot be read here: {error}"
+        return pattern.describe() if pattern else f"Every {duration_text(self.interval or 0)}"
+
+    def upcoming(self, count: int) -> list[datetime]:
+        """Return the next times at which it is due, the pending one first, fewer if it ends before; none while it is paused.
+
+        Raises:
+            InvalidOption: its pattern cannot be read here.
+        """
+        rhythm, most = self.rhythm, count if self.runs_left is None else min(count, self.runs_left)
+        ticks = islice(rhythm.from_(self._cron.tick), most) if self.state == "active" else ()
+        return [at for at in (moment_of(rhythm.due(tick)) for tick in ticks) if at is not None]
+
+    @property
     def timezone(self) -> str:
         """The time zone of the pattern."""
         return self._cron.entry.text("timezone") or "UTC"
+
+    @property
+    def function(self) -> str:
+        """The dotted name of the function, as it was noted down: unlike ``func_name`` it is not read from the payload."""
+        return self._cron.entry.text("func_name") or ""
 
     @property
     def policies(self) -> Policies:

@@ -10,10 +10,13 @@ from typing import Any
 
 from aiorq2.allowlist import AllowList
 from aiorq2.callables import name_of
+from aiorq2.connections import DEFAULT
 from aiorq2.cron_jobs import CronJob
 from aiorq2.cron_spec import CronSpec
-from aiorq2.errors import FunctionNotAllowed, InvalidOption
+from aiorq2.cron_sync import Synced
+from aiorq2.errors import FunctionNotAllowed, InvalidJobOperation, InvalidOption
 from aiorq2.functions import JobFunctions
+from aiorq2.scheduler import Scheduler
 
 log = logging.getLogger("aiorq2.hub")
 
@@ -44,6 +47,11 @@ class DeclaredCron:
             self.pattern, self.name, self.args, self.kwargs, self.options
         )
 
+    def connection(self, helper: JobFunctions) -> str:
+        """Return the name of the connection that it goes to."""
+        told = self.options.get("connection") or helper.connection
+        return str(told or DEFAULT)
+
 
 class Declarations:
     """The entries of one ``RQ``, by name."""
@@ -69,7 +77,32 @@ class Declarations:
             )
         self.entries[entry.name] = entry
 
-    def complete(self, known: Iterable[CronJob], source: str) -> list[str]:
+    async def sync(
+        self,
+        scheduler: Scheduler,
+        helpers: Mapping[str, JobFunctions],
+        connection: str,
+        source: str,
+    ) -> Synced:
+        """Write the entries that go to a connection, and remove those of this source that are declared no more.
+
+        Raises:
+            InvalidJobOperation: another program declares an entry of this name.
+        """
+        keep = self._complete(await scheduler.get_cron_jobs(), source)
+        specs = [
+            entry.spec(helpers[entry.func_name])
+            for entry in self.entries.values()
+            if entry.connection(helpers[entry.func_name]) == connection
+        ]
+        try:
+            return await scheduler.sync(specs, source=source, keep=keep)
+        except InvalidJobOperation as error:
+            raise InvalidJobOperation(
+                f"{error}; if that is this program under its former name, go on with it: RQ(name=…)"
+            ) from None
+
+    def _complete(self, known: Iterable[CronJob], source: str) -> list[str]:
         """Have every module imported that may declare one of the known entries, and return the names of those of which nobody can
         say whether they are declared: their modules cannot be imported here."""
         unclear = []

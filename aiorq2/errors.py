@@ -78,10 +78,6 @@ class TimeoutFormatError(InvalidOption):
     """A duration that cannot be read. The name is RQ's."""
 
 
-class InvalidCronPattern(InvalidOption):
-    """A cron pattern that cannot be read, could be meant in two ways, or has no date to fire on."""
-
-
 class InvalidFunction(InvalidOption):
     """A function that a worker could not find again by its name."""
 
@@ -92,6 +88,10 @@ class InvalidArguments(InvalidOption, TypeError):
 
 class ClassNotFound(InvalidOption, ImportError):
     """The dotted name of a class that cannot be imported."""
+
+
+class InvalidCronPattern(InvalidOption):
+    """A cron pattern that cannot be meant, could be meant in two ways, or has no date to fire on."""
 
 
 class FunctionNotAllowed(AiorqError):

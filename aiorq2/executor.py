@@ -41,7 +41,7 @@ from aiorq2.offload import Parcel, run_parcel, warm_up
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_value
 from aiorq2.payloads import decode_call as decode
-from aiorq2.retrying import as_retry, next_repeat, retry_after_failure, retry_as_asked
+from aiorq2.retrying import as_asked, next_repeat, retry_after_failure, retry_as_asked
 from aiorq2.run import Reason, Run
 from aiorq2.serializers import Serializer
 from aiorq2.states import JobStatus
@@ -235,8 +235,8 @@ class Executor:
                     await _in_pool(warm_up)
                 run.start_timer()
                 back = await _in_pool(run_parcel, parcel)
-            if back.retry is not None:
-                return back.retry
+            if back.asked is not None:
+                return back.asked
             if back.failure is not None:
                 raise _FailedElsewhere(back.failure, back.may_retry)
             return pickle.loads(back.value)
@@ -259,9 +259,9 @@ class Executor:
                 return GivenBack(self._backend.time())
         if isinstance(error, asyncio.CancelledError) and _is_cancelled_from_outside():
             return GivenBack(self._backend.time())
-        retry = as_retry(error if error is not None else value)
-        if retry is not None:
-            return retry_as_asked(run.claim, retry, self._backend.time())
+        asked = as_asked(error if error is not None else value)
+        if asked is not None:
+            return retry_as_asked(run.claim, asked, self._backend.time())
         if isinstance(error, _FailedElsewhere):
             failed = JobFailed(run.claim.job_id, error.failure.exc_info)
             return self._failed(run, failed, error.failure, may_retry=error.may_retry)

@@ -369,19 +369,9 @@ class RQ(Configurable):
         Redis: as ``Scheduler.sync``, and 1 call and 1 pipeline per 200 entries.
         """
         scheduler = self._scheduler(None, None, connection, backend)
-        keep = self._declarations.complete(await scheduler.get_cron_jobs(), self.name)
-        wanted = connection or DEFAULT
-        specs = [
-            spec
-            for entry in self.crons.values()
-            if (self._connection_of(entry) or DEFAULT) == wanted
-            for spec in [entry.spec(self._functions[entry.func_name])]
-        ]
-        return await scheduler.sync(specs, source=self.name, keep=keep)
-
-    def _connection_of(self, entry: DeclaredCron) -> str | None:
-        helper = self._functions[entry.func_name]
-        return entry.options.get("connection") or helper.connection
+        return await self._declarations.sync(
+            scheduler, self._functions, connection or DEFAULT, self.name
+        )
 
     def _connections_of(self, worker: Worker) -> list[str]:
         """Return the names of the connections that lead where a worker works."""

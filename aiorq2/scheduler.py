@@ -17,7 +17,7 @@ from aiorq2.cron_spec import CronSpec, local_timezone
 from aiorq2.cron_sync import Synced, sync
 from aiorq2.errors import InvalidJobOperation, InvalidOption
 from aiorq2.job import Job
-from aiorq2.options import EnqueueOptions, checked_name
+from aiorq2.options import EnqueueOptions, as_names, checked_name
 from aiorq2.patrol import Patrol
 from aiorq2.queue import Queue
 from aiorq2.serializers import Serializer
@@ -272,23 +272,29 @@ class Scheduler(Agenda):
 
     # -- running ---------------------------------------------------------------------------------------------------------
 
-    async def run(self, burst: bool = False) -> None:
-        """Carry out what is due, of all queues, until told to stop; any number of processes may do so, and workers do it as well.
+    async def run(self, burst: bool = False, queues: Sequence[str] = ()) -> None:
+        """Carry out what is due, of all queues or some, until told to stop. Any number of processes may; workers do it as well.
 
         It sleeps until something is due, and looks every ``interval`` seconds in any case. While Redis is away, it waits for it.
 
         Args:
             burst: carry out what is due now, and return.
+            queues: the names of those that are meant; all there are if none is given.
+
+        Raises:
+            BackendRefused: Redis does not want us, or is too old.
+            BackendUnavailable: only in a burst; otherwise it waits for Redis.
 
         Redis: about 2 calls a second; for what is due, 1 call per 100 jobs and 1 pipeline per 100 entries.
         """
+        names = as_names(queues, "queue")
         if burst:
-            await Patrol(self.backend, self.interval).sweep()
+            await Patrol(self.backend, self.interval, names).sweep()
             return
         if self._patrol is not None:
             raise InvalidJobOperation("this scheduler runs already; make another one")
         backend = self.backend.patient()
-        self._patrol = Patrol(backend, self.interval)
+        self._patrol = Patrol(backend, self.interval, names)
         try:
             with stopping_on_signals(self.request_stop, self._handle_signals):
                 await self._patrol.run()

@@ -287,13 +287,9 @@ class SeenJob:
     def _value_seen(self) -> Any:
         if self.status is not JobStatus.FINISHED:
             return None
-        if "result" in self._record.fields:
-            return value_of_record(self._record, self._serializer)
-        return (
-            self._latest.return_value
-            if self._latest and self._latest.type is ResultType.SUCCESSFUL
-            else None
-        )
+        if self._latest is not None and self._latest.type is ResultType.SUCCESSFUL:
+            return self._latest.return_value
+        return value_of_record(self._record, self._serializer)
 
     def _exc_info_seen(self) -> str | None:
         if self.status not in (JobStatus.FAILED, JobStatus.STOPPED) or self._latest is None:

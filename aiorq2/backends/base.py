@@ -95,8 +95,20 @@ class JobRecord:
 
     @property
     def has_streamed_result(self) -> bool:
-        """Whether the job has ended and what it left is in its stream, not in its hash."""
-        return self.status.is_terminal and "result" not in self.fields
+        """Whether the job has ended and what it left is in its stream, not in its hash.
+
+        rq leaves a value in the hash as well: that of a run before the last, when a job repeats or asks for a retry.
+        """
+        is_kept_here = (
+            "result" in self.fields
+            and not {"repeats_left", "number_of_retries"} & self.fields.keys()
+        )
+        return self.status.is_terminal and not is_kept_here
+
+    @property
+    def was_run_before(self) -> bool:
+        """Whether a run of the job has ended, or its worker has died, before it was queued again."""
+        return bool(self.number("aio_attempt") or self.fields.get("ended_at"))
 
     @property
     def is_ours(self) -> bool:

@@ -66,7 +66,7 @@ class Keys:
         return f"{self.prefix}:failed:{queue}"
 
     def deferred(self, queue: str) -> str:
-        """Sorted set of jobs that wait for others, by time of adding; for ever."""
+        """Sorted set of jobs that wait for others, by time of adding (ours with 1e10 seconds more, see add.lua); for ever."""
         return f"{self.prefix}:deferred:{queue}"
 
     def scheduled(self, queue: str) -> str:
@@ -193,9 +193,9 @@ class Keys:
         """String, the process that sees to what is due of a queue's entries; a second."""
         return f"{self.prefix}:aio:ticking:{queue}"
 
-    def lead(self) -> str:
-        """String, the scheduler that sees to what is due while the others wait; about a second, refreshed."""
-        return f"{self.prefix}:aio:lead"
+    def lead(self, group: str) -> str:
+        """String, the one of several schedulers of the same queues that sees to what is due; about a second, refreshed."""
+        return f"{self.prefix}:aio:lead:{group}"
 
     def replay(self, token: str) -> str:
         """String: the call with this token was carried out and left nothing else behind; 60 s."""

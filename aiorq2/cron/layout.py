@@ -91,33 +91,30 @@ def read(pattern: str, dialect: Dialect = "auto", name: str | None = None) -> Fi
     """
     _check_characters(pattern)
     words = pattern.split()
-    if words and words[0].startswith("@"):
+    if words[0].startswith("@"):
         words = _alias(pattern, words).split()
     elif dialect == "quartz" and len(words) == 5:
         _refuse(pattern, f"has five fields, and Quartz has seconds first: '0 {' '.join(words)}'")
     units = _units(pattern, words, dialect)
-    reader = FieldReader(
-        pattern,
-        dialect,
-        name,
-        is_ambiguous=dialect == "auto" and "?" in words,
-        weekday_hint=_weekday_hint(dialect, len(words)),
-    )
-    found = {
-        unit.name: reader.read(unit, word.upper()) for unit, word in zip(units, words, strict=True)
-    }
-    days, weekdays = found["day"], found["weekday"]
-    fields = Fields(
-        seconds=found.get("second") or reader.read(SECOND, "0"),
-        minutes=found["minute"],
-        hours=found["hour"],
-        days=_beside(weekdays, days),
-        months=found["month"],
-        weekdays=_beside(days, weekdays),
-        years=found.get("year") or reader.read(YEAR, "*"),
-    )
+    is_ambiguous = dialect == "auto" and "?" in words
+    hint = _weekday_hint(dialect, len(words))
+    reader = FieldReader(pattern, dialect, name, is_ambiguous, hint)
+    fields = _fields(reader, dict(zip(units, words, strict=True)))
     _check_days(pattern, fields, dialect)
     return fields
+
+
+def _fields(reader: FieldReader, words: dict[Unit, str]) -> Fields:
+    found = {unit: reader.read(unit, word.upper()) for unit, word in words.items()}
+    return Fields(
+        seconds=found.get(SECOND) or reader.read(SECOND, "0"),
+        minutes=found[MINUTE],
+        hours=found[HOUR],
+        days=_beside(found[WEEKDAY], found[DAY]),
+        months=found[MONTH],
+        weekdays=_beside(found[DAY], found[WEEKDAY]),
+        years=found.get(YEAR) or reader.read(YEAR, "*"),
+    )
 
 
 def _beside(other: Field, field: Field) -> Field:

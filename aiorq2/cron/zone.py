@@ -43,7 +43,7 @@ class ZoneClock:
 
     def instant(self, wall: datetime, *, fold: int = 0) -> datetime:
         """Return when a wall time is shown, for the first time or (``fold=1``) the second."""
-        return wall.replace(tzinfo=self._zone, fold=fold).astimezone(UTC)
+        return wall.replace(tzinfo=self._zone, fold=fold).astimezone(UTC).replace(fold=0)
 
     def change_of(self, wall: datetime) -> Change | None:
         """Return the change that skips or repeats a wall time, or None: it is shown exactly once."""

@@ -408,7 +408,7 @@ async def test_one_scheduler_leads(backend: RedisBackend) -> None:
     """Until it gives up, or is not heard of; the lead is no lock: what the others do is done once all the same."""
 
     async def leads(instance: str, lead_ms: int = 10_000) -> bool:
-        return bool((await backend.call("lead", instance=instance, lead_ms=lead_ms))[1])
+        return bool((await backend.call("lead", group="g", instance=instance, lead_ms=lead_ms))[1])
 
     assert (await leads("a"), await leads("b"), await leads("a")) == (True, False, True)
     await leads("a", 0)

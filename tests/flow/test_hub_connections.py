@@ -39,6 +39,22 @@ async def test_entering_fails_where_redis_is_away() -> None:
             pytest.fail("there is no Redis")
 
 
+async def test_a_burst_fails_where_redis_is_away_and_a_worker_waits() -> None:
+    """As a worker without a hub does; told to stop, it goes at once."""
+    rq = RQ(connect("redis://127.0.0.1:1/0", retry_for=0.1))
+
+    with pytest.raises(BackendUnavailable):
+        await rq.get_worker().work(burst=True)
+
+    worker = rq.get_worker(handle_signals=False)
+    working = asyncio.create_task(worker.work())
+    await asyncio.sleep(0.3)
+    assert not working.done()
+    worker.request_stop()
+    async with asyncio.timeout(10):
+        assert await working is False
+
+
 async def test_who_is_inside_keeps_the_connections_open(redis_url: str, key_prefix: str) -> None:
     """An application and a worker in it may both enter; the last one that leaves closes."""
     rq = RQ(redis_url, key_prefix=key_prefix)

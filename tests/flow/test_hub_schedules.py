@@ -16,6 +16,7 @@ from aiorq2.errors import (
     InvalidArguments,
     InvalidCronPattern,
     InvalidFunction,
+    InvalidJobOperation,
     InvalidOption,
     NoSuchCronJobError,
 )
@@ -374,6 +375,18 @@ def task():
     pass
 {tail}
 """
+
+
+async def test_another_programs_entry_is_not_taken_over(memory_backend: RedisBackend) -> None:
+    """Two programs with one name for two things; or one program whose module is called something else by now."""
+    first, second = RQ(memory_backend, name="shop"), RQ(memory_backend, name="billing")
+    for one in (first, second):
+        one.cron("* * * * *", name="mine")(nothing)
+    await first.sync_crons()
+
+    with pytest.raises(InvalidJobOperation, match=r"'shop' declares it; .* RQ\(name=…\)"):
+        await second.get_worker().work(burst=True)
+    await first.get_scheduler().cancel("mine")
 
 
 def test_declarations_are_checked_where_they_are_made(rq: RQ) -> None:

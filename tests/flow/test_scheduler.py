@@ -23,6 +23,7 @@ from aiorq2 import (
 )
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.cron_spec import local_timezone
+from aiorq2.patrol import Patrol
 from tests.flow.at_work import at_work, drain, make_due
 from tests.flow.clocked import NOON, clock_of, later, minute_by_minute
 from tests.support import jobs
@@ -614,12 +615,40 @@ async def test_one_of_several_schedulers_takes_over(backend: RedisBackend) -> No
 
 
 async def _leader(backend: RedisBackend) -> bytes | None:
-    found: list[bytes | None] = await backend.run(["GET", backend.keys.lead()])
+    found: list[bytes | None] = await backend.run(["GET", backend.keys.lead("all")])
     return found[0]
 
 
 async def _queued(backend: RedisBackend) -> int:
     return await Queue("q", backend).count()
+
+
+async def test_scheduler_that_does_not_lead_sleeps_on(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is scheduled wakes the one that leads; the others only ask now and then whether it still does."""
+    leads: list[bool] = []
+    lead = Patrol._lead
+
+    async def counted(patrol: Patrol, lead_s: float) -> bool:
+        leads.append(await lead(patrol, lead_s))
+        return leads[-1]
+
+    monkeypatch.setattr(Patrol, "_lead", counted)
+    schedulers = [Scheduler("q", backend=backend) for _ in range(3)]
+    running = [asyncio.create_task(one.run()) for one in schedulers]
+    await eventually(lambda: len(leads) >= 3)
+
+    for delay in (9, 8, 7, 6, 5):
+        await schedulers[0].enqueue_in(delay, jobs.nothing)
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.2)
+    asked = leads.count(False)
+    for one in schedulers:
+        one.request_stop()
+    await asyncio.gather(*running)
+
+    assert asked <= 2 + 2 * 5
 
 
 async def test_job_in_the_care_of_rqs_scheduler_is_left_to_it(backend: RedisBackend) -> None:

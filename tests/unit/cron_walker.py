@@ -60,16 +60,16 @@ class Drawn:
     def has_date(self, wall: datetime) -> bool:
         """Whether this is one of its days: by day or by weekday where both are given.
 
-        One that lists all there is, beside one with a ``*``, is as good as not given.
+        One that lists all there is, beside one that has a ``*``, is as good as not given.
         """
         if wall.month not in self.months.values:
             return False
         day = wall.day in self.days.values
         weekday = wall.isoweekday() % 7 in self.weekdays.values
-        if "*" in self.days.text + self.weekdays.text and (
-            len(self.days.values) == 31 or len(self.weekdays.values) == 7
-        ):
-            return day and weekday
+        if self.days.text == "*" or (len(self.days.values) == 31 and "*" in self.weekdays.text):
+            return weekday
+        if self.weekdays.text == "*" or (len(self.weekdays.values) == 7 and "*" in self.days.text):
+            return day
         return day or weekday
 
     def matches(self, wall: datetime) -> bool:
@@ -98,6 +98,7 @@ def a_part(low: int, high: int, *, wrapping: bool) -> st.SearchStrategy[DrawnFie
         return DrawnField(f"{ends[1]}-{ends[0]}", frozenset(values), len(values) == high - low + 1)
 
     numbers = st.integers(low, high)
+    starts = st.integers(low, high - 1)  # croniter before 7 takes 59/15 for */15
     steps = st.integers(1, high - low + 1)
     ranges = st.tuples(numbers, numbers).filter(lambda ends: ends[0] < ends[1])
     kinds = [
@@ -105,7 +106,7 @@ def a_part(low: int, high: int, *, wrapping: bool) -> st.SearchStrategy[DrawnFie
         ranges.map(lambda ends: stepped(ends[0], ends[1], 1, f"{ends[0]}-{ends[1]}")),
         st.builds(lambda e, n: stepped(e[0], e[1], n, f"{e[0]}-{e[1]}/{n}"), ranges, steps),
         steps.filter(lambda n: n > 1).map(lambda n: stepped(low, high, n, f"*/{n}")),
-        st.builds(lambda start, n: stepped(start, high, n, f"{start}/{n}"), numbers, steps),
+        st.builds(lambda start, n: stepped(start, high, n, f"{start}/{n}"), starts, steps),
     ]
     return st.one_of(*kinds, *([ranges.map(around)] if wrapping else []))
 

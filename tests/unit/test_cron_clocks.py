@@ -117,6 +117,7 @@ def _check_both_ways(text: str, zone: str, after: str, expected: str) -> None:
 
     assert _by_the_clock(times, zone) == expected
     assert back == times
+    assert {(time.tzinfo, time.fold) for time in times + back} == {(UTC, 0)}
     assert pattern.between(start, times[-1], 100) == (times, False)
 
 

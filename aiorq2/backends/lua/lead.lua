@@ -1,9 +1,9 @@
---- Take or keep the lead among the schedulers, for `lead_ms`: the others need not wake for what is due. It is for economy only:
---- what they do may be done by several at once. With `lead_ms` 0 it is given up.
---- ARGV: instance lead_ms
+--- Take or keep the lead among the schedulers of the same queues (`group`), for `lead_ms`: the others need not wake for what is due.
+--- It is for economy only: what they do may be done by several at once. With `lead_ms` 0 it is given up.
+--- ARGV: group instance lead_ms
 --- REPLY: OK leads
 
-local key, lead_ms = K.lead(), tonumber(ARG.lead_ms)
+local key, lead_ms = K.lead(ARG.group), tonumber(ARG.lead_ms)
 local holder = redis.call('GET', key)
 if holder and holder ~= ARG.instance then
   return {REPLY.OK, 0}

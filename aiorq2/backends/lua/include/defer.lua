@@ -1,5 +1,5 @@
 --- Have a job wait for its parents, whose ids are given.
---- @include clock
+--- @include clock keep
 
 local DAY = 86400
 
@@ -22,6 +22,7 @@ end
 
 local function defer(job, queue, parents)
   redis.call('HSET', K.job(job), 'status', STATUS.deferred)
-  redis.call('ZADD', K.deferred(queue), math.floor(now), job)
+  -- In the order of their coming. To rq 2 the score is the end of a job's time, at which whoever looks fails it: far away.
+  redis.call('ZADD', K.deferred(queue), math.floor(now) + LONGEST, job)
   register_with(job, parents)
 end

@@ -1,0 +1,48 @@
+"""``aiorq2 scheduler``."""
+
+from __future__ import annotations
+
+import click
+
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.cli import logs
+from aiorq2.cli.options import Connection, connection_options, duration, option, queue_name
+from aiorq2.scheduler import Scheduler
+
+
+@click.command()
+@option(
+    "-i", "--interval", callback=duration(0.1), default="60", show_default=True, metavar="DURATION",
+    help="How often to look for what was scheduled without a word (by rq).",
+)  # fmt: skip
+@option(
+    "-q", "--queue", "queues", multiple=True, callback=queue_name, metavar="NAME",
+    help="See to this queue only; may be repeated. Default: all.",
+)  # fmt: skip
+@option("-b", "--burst", is_flag=True, help="See to what is due now, and end.")
+@option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    default="info", show_default=True, help="What is logged.",
+)  # fmt: skip
+@option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="One line per event."
+)  # fmt: skip
+@connection_options
+def scheduler(
+    connection: Connection,
+    interval: float,
+    queues: tuple[str, ...],
+    burst: bool,
+    log_level: str,
+    log_format: logs.LogFormat,
+) -> None:
+    """Move due jobs into their queues, and make the runs of recurring entries.
+
+    Workers do that as well, for their own queues; a scheduler is for queues whose workers do not. Any number may run.
+    """
+    logs.configure(log_level, log_format)
+
+    async def work(backend: RedisBackend) -> None:
+        await Scheduler(backend=backend, interval=interval).run(burst, queues)
+
+    connection.run(work)
