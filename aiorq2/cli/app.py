@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from types import ModuleType
 from typing import Any
@@ -19,7 +20,7 @@ URL_GIVEN = "AIORQ2_URL_GIVEN"
 
 app_option = option(
     "-A", "--app", metavar="MODULE[:NAME]",
-    help="The RQ of an application: its Redis, queues, handlers, hooks and cron entries. NAME is optional if it has one.",
+    help="An RQ, or a Quart app: its Redis, queues, handlers, hooks and cron entries. NAME is optional if there is one.",
 )  # fmt: skip
 
 
@@ -72,12 +73,19 @@ def _found(module: ModuleType, name: str, path: str) -> RQ:
     if not name:
         return _only(module, path)
     found: Any = module
-    for part in name.split("."):
+    for part in name.removesuffix("()").split("."):
         found = getattr(found, part, None)
+    found = _rq_of_app(found() if inspect.isfunction(found) else found)
     if not isinstance(found, RQ):
         what = "there is no such thing" if found is None else f"that is a {type(found).__name__}"
         raise InvalidOption(f"--app {path}: {what}; an aiorq2.RQ is needed")
     return found
+
+
+def _rq_of_app(found: Any) -> Any:
+    """Return the ``RQ`` of a framework's application, if it is one that has one; else what was found."""
+    extensions = getattr(found, "extensions", None)
+    return extensions.get("rq2", found) if isinstance(extensions, dict) else found
 
 
 def _only(module: ModuleType, path: str) -> RQ:

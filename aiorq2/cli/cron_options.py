@@ -32,8 +32,10 @@ shown = partial(option, show_default=True)
 lasting = partial(option, metavar="DURATION", callback=duration())
 dated = partial(option, metavar="DATE", callback=date)
 
-serializer_option = shown(
-    "-S", "--serializer", default="json", help="json, pickle, or the dotted path of one."
+serializer_option = option(
+    "-S",
+    "--serializer",
+    help="json (the default), pickle, or the dotted path of one; in an application, its own.",
 )
 queue_option = partial(shown, "-q", "--queue", default="default", callback=queue_name)
 

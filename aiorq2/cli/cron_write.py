@@ -38,7 +38,8 @@ def add(connection: Connection, **asked: Any) -> None:
     changed. ARGS are written as for `aiorq2 enqueue`.
     """
     args, kwargs = parse_arguments(asked.pop("arguments"))
-    name, function, serializer = (asked.pop(one) for one in ("name", "function", "serializer"))
+    name, function = asked.pop("name"), asked.pop("function")
+    serializer = connection.serializer(asked.pop("serializer"))
     spec = CronSpec.of(
         name, function, args, kwargs, **{one: value for one, value in asked.items() if value is not None}
     )  # fmt: skip
@@ -54,7 +55,7 @@ def add(connection: Connection, **asked: Any) -> None:
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", required=False)
 @option(
     "--source", help="What stands for the code that declares them. Default: the name of the module."
 )
@@ -73,27 +74,31 @@ def add(connection: Connection, **asked: Any) -> None:
 @connection_options
 def sync(
     connection: Connection,
-    target: str,
+    target: str | None,
     source: str | None,
     version: float | None,
     queue: str,
     path: Sequence[str],
     dry_run: bool,
     as_json_: bool,
-    serializer: str,
+    serializer: str | None,
 ) -> None:
     """Add, change and remove entries until they are those that TARGET declares.
 
-    TARGET is module:attribute, of an RQ or of an object with `crons`, a list of CronSpec, or of such a list.
+    TARGET is module:attribute, of an RQ or of an object with `crons`, a list of CronSpec, or of such a list. In an
+    application it is the application's own RQ if none is named.
     """
-    found = load_target(target, path)
+    if target is None and connection.rq is None:
+        raise click.UsageError("name what declares the entries: module:attribute")
+    found: Any = connection.rq if target is None else load_target(target, path)
+    target = target or "the application"
 
     async def work(backend: RedisBackend) -> Synced:
         own = getattr(found, "sync_crons", None)
         if inspect.iscoroutinefunction(own):
             done: Synced = await own(backend=backend, **({"dry_run": True} if dry_run else {}))
             return done
-        scheduler = Scheduler(queue, backend=backend, serializer=serializer)
+        scheduler = Scheduler(queue, backend=backend, serializer=connection.serializer(serializer))
         name = source or target.partition(":")[0]
         return await scheduler.sync(_declared(found, target), source=name, version=version, dry_run=dry_run)  # fmt: skip
 

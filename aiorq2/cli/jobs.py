@@ -74,9 +74,7 @@ AT_ONCE = 100
 @option(
     "-S",
     "--serializer",
-    default="json",
-    show_default=True,
-    help="json, pickle, or the dotted path of one.",
+    help="json (the default), pickle, or the dotted path of one; in an application, its own.",
 )
 @option("--wait", is_flag=True, help="Wait for the end and print what was returned.")
 @option("--wait-timeout", callback=duration(), metavar="DURATION", help="Wait no longer than this.")
@@ -90,6 +88,7 @@ def enqueue(connection: Connection, **asked: Any) -> None:
     """
     asked["args"], asked["kwargs"] = parse_arguments(asked.pop("arguments"))
     asked["meta"] = _object(asked["meta"])
+    asked["serializer"] = connection.serializer(asked["serializer"])
     value = connection.run(lambda backend: _enqueued(backend, **asked))
     if asked["wait"]:
         click.echo(_readable(value))
@@ -100,7 +99,7 @@ async def _enqueued(
     *,
     function: str,
     queue: str,
-    serializer: str,
+    serializer: Any,
     retry_max: int,
     retry_interval: Sequence[float],
     wait: bool,

@@ -18,7 +18,7 @@ from click.core import ParameterSource
 from aiorq2 import pool
 from aiorq2.cli import logs
 from aiorq2.cli.app import URL_GIVEN, given_options, is_url_given, load_app
-from aiorq2.cli.options import Connection
+from aiorq2.cli.options import PROGRAM_KEY, Connection, rq_of
 from aiorq2.cli.worker_options import worker_options
 from aiorq2.errors import AiorqError, InvalidOption
 from aiorq2.hub import RQ
@@ -66,8 +66,9 @@ def worker(context: click.Context, /, connection: Connection, **settings: Any) -
 
 def _supervise(context: click.Context, connection: Connection, settings: dict[str, Any]) -> int:
     connection.open()  # a wrong URL is better said once than by every process
-    program = [sys.executable, "-m", "aiorq2"]
-    program += ["--verbose"] if context.find_root().params["verbose"] else []
+    program = context.meta.get(PROGRAM_KEY) or [sys.executable, "-m", "aiorq2"]
+    group = context.parent or context
+    program = [*program, *(["--verbose"] if group.params.get("verbose") else [])]
     again = _arguments_again(context)
     return pool.WorkerPool(
         [[*program, "worker", "--supervised", *name, *again] for name in _names(settings)],
@@ -115,11 +116,12 @@ def _serve(context: click.Context, connection: Connection, settings: dict[str, A
     """Run one worker in this process."""
     leash = pool.Leash(settings["grace"]) if settings["supervised"] else None
     _prepare_imports(settings["path"], settings["imports"])
-    work = (
-        _work_for_app(load_app(settings["app"], context, connection), context, settings, leash)
-        if settings["app"]
-        else _work_alone(connection, settings, leash)
-    )
+    rq = load_app(settings["app"], context, connection) if settings["app"] else rq_of(context)
+    if rq is None:
+        work = _work_alone(connection, settings, leash)
+    else:
+        rq.serve_jobs_only()
+        work = _work_for_app(rq, context, settings, leash)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
         stuck = runner.run(work)

@@ -14,8 +14,8 @@ from aiorq2.backends.keys import PREFIX_PATTERN
 from aiorq2.errors import AiorqError, InvalidOption
 from aiorq2.functions import JobFunctions
 from aiorq2.options import as_names, checked_name
-from aiorq2.queue import Queue
 from aiorq2.quart_ext.job import QuartJob
+from aiorq2.queue import Queue
 from aiorq2.scheduler import Scheduler
 from aiorq2.serializers import resolve
 from aiorq2.settings import load_class
@@ -60,9 +60,7 @@ def read_config(config: Mapping[str, Any]) -> AppConfig:
     return AppConfig(
         settings,
         headers=_checked("RQ_HEADERS", _headers, config.get("RQ_HEADERS", HEADERS)),
-        embedded_worker=_checked(
-            "RQ_EMBEDDED_WORKER", _embedded, config.get("RQ_EMBEDDED_WORKER")
-        ),
+        embedded_worker=_checked("RQ_EMBEDDED_WORKER", _embedded, config.get("RQ_EMBEDDED_WORKER")),
         test_request_context=_checked(
             "RQ_TEST_REQUEST_CONTEXT", _truth, config.get("RQ_TEST_REQUEST_CONTEXT", False)
         ),
@@ -171,7 +169,7 @@ OTHER_KEYS = ("RQ_SIGN", "RQ_EMBEDDED_WORKER", "RQ_HEADERS", "RQ_TEST_REQUEST_CO
 
 
 def _connections(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the further connections: ``RQ_<NAME>_URL``, or ``RQ_<NAME>_HOST``, ``_PORT``, ``_USERNAME``, ``_PASSWORD``, ``_DB``."""
+    """Return the further connections: ``RQ_<NAME>_URL``, or its parts, ``RQ_<NAME>_HOST`` and so on."""
     found: dict[str, dict[str, Any]] = {}
     for key, value in config.items():
         name, _, part = key.removeprefix("RQ_").rpartition("_")

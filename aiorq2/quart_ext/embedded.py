@@ -15,7 +15,7 @@ from aiorq2.timing import backoff
 if TYPE_CHECKING:
     from quart import Quart
 
-    from aiorq2.quart_ext.extension import RQ
+    from aiorq2.hub import RQ
     from aiorq2.worker import Worker
 
 log = logging.getLogger("aiorq2.quart")

@@ -82,11 +82,9 @@ class RQ(hub.RQ):
     """
 
     job_class: str | type = QuartJob
-    not_configured = (
-        "RQ is not ready yet to connect to Redis. Was it initialized with a Quart app? RQ(app), or rq.init_app(app)"
-    )
+    not_configured = "RQ is not ready yet to connect to Redis. Was it initialized with a Quart app? RQ(app), or rq.init_app(app)"
 
-    def __init__(
+    def __init__(  # type: ignore[misc]  # two of the options may also be given without a keyword, as in Flask-RQ2
         self,
         app: Quart | None = None,
         default_timeout: Duration | None = None,
@@ -99,6 +97,7 @@ class RQ(hub.RQ):
                 " (for other programs there is aiorq2.RQ(url))"
             )
         self._apps: weakref.WeakKeyDictionary[Quart, AppState] = weakref.WeakKeyDictionary()
+        self._pinned: Quart | None = None
         super().__init__(None, **options)
         self._set({"default_timeout": default_timeout, "is_async": is_async})
         self._serves_apps = True
@@ -136,8 +135,8 @@ class RQ(hub.RQ):
         return self
 
     def init_cli(self, app: Quart) -> None:
-        """Add ``quart rq …`` to the commands of the application."""
-        add_commands(app.cli, self)
+        """Add ``quart rq …`` to the commands of the application, as ``init_app`` does."""
+        add_commands(app.cli, self, self.pin)
 
     # -- which application -----------------------------------------------------------------------------------------------
 
@@ -148,6 +147,8 @@ class RQ(hub.RQ):
         Raises:
             NotConfigured: there is none, or there are several.
         """
+        if self._pinned is not None:
+            return self._pinned
         if has_app_context():
             app = current_app._get_current_object()  # type: ignore[attr-defined]
             if app in self._apps:
@@ -159,6 +160,10 @@ class RQ(hub.RQ):
         raise NotConfigured(
             f"RQ serves {len(self._apps)} applications: say which one with `async with app.app_context():`"
         )
+
+    def pin(self, app: Quart) -> None:
+        """Serve this application and no other in this process: a command's."""
+        self._pinned = app
 
     def _app_state(self) -> AppState:
         return self._apps[self.app]
@@ -241,13 +246,15 @@ class RQ(hub.RQ):
         return await stream(self.get_queue(connection=connection), job_id)
 
 
+_NOTHING = object()
+
+
 def _configure(cls: type[RQ]) -> None:
     """Have the attributes that an app can configure read its configuration, also those that a subclass gives a default."""
     for name in _CONFIGURED:
-        default = cls.__dict__.get(name, None if cls is not RQ else getattr(Configurable, name))
-        if default is not None or name in cls.__dict__ or cls is RQ:
-            if not isinstance(default, Configured):
-                setattr(cls, name, Configured(name, default))
+        given = cls.__dict__.get(name, getattr(Configurable, name) if cls is RQ else _NOTHING)
+        if given is not _NOTHING and not isinstance(given, Configured):
+            setattr(cls, name, Configured(name, given))
 
 
 _configure(RQ)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from quart import g, has_request_context, has_websocket_context, request, websocket
@@ -24,13 +24,11 @@ META_KEY = "request_headers"
 
 def context_of(app: Quart, config: AppConfig) -> JobContext:
     """Return what jobs of an application are called in."""
+    with_request = config.test_request_context
 
     @asynccontextmanager
     async def surroundings(job: Job) -> AsyncIterator[None]:
-        async with AsyncExitStack() as opened:
-            if config.test_request_context:
-                await opened.enter_async_context(app.test_request_context("/"))
-            await opened.enter_async_context(app.app_context())
+        async with app.test_request_context("/") if with_request else app.app_context():
             g.request_headers = _headers_of(job)
             await send(job_started, app, job=job)
             try:

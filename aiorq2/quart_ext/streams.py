@@ -30,10 +30,10 @@ async def stream(queue: Queue, job_id: str) -> Response:
             await websocket.send(message)
         await websocket.close(1000)
         return Response("")
-    response: Response = await make_response(
-        _events(job),
-        {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+    headers["X-Accel-Buffering"] = "no"  # of a proxy such as nginx
+    response = await make_response(_events(job), headers)
+    assert isinstance(response, Response)
     response.timeout = None
     return response
 

@@ -79,7 +79,9 @@ async def test_follower_of_what_has_ended_or_is_gone(backend: RedisBackend) -> N
 
 
 @pytest.mark.parametrize("done", [-0.1, 1.1, float("nan"), "half", True, None])
-async def test_progress_that_cannot_be_meant_is_refused(backend: RedisBackend, done: object) -> None:
+async def test_progress_that_cannot_be_meant_is_refused(
+    backend: RedisBackend, done: object
+) -> None:
     """Before anything is sent."""
     job = await Queue("q", backend).enqueue(steps)
 
