@@ -311,6 +311,7 @@ class RQ(Configurable):
             results=settings.results,
             job_class=load_class(settings.job_class, Job, "job_class"),
             job_context=self.job_context(),
+            carry=None if type(self).carry is RQ.carry else self.carry,
         )
         state.queues[key] = settings, queue
         return queue
