@@ -16,7 +16,7 @@ from aiorq2.executions import Execution
 from aiorq2.lineage import delete_with_dependents
 from aiorq2.options import JobSpec
 from aiorq2.payloads import encode_value
-from aiorq2.progress import Progress, packed, unpacked
+from aiorq2.progress import Progress, packed
 from aiorq2.results import Result, ResultType, result_of_entry, result_of_record
 from aiorq2.seen import SeenJob
 from aiorq2.serializers import Serializer
@@ -328,7 +328,9 @@ class Job(SeenJob):
 
     def _progress_of(self, news: Ended | Observed | Progressed) -> Progress:
         if isinstance(news, Progressed):
-            return unpacked(JobStatus.STARTED, news.raw)
+            now = {"status": JobStatus.STARTED.value.encode(), "aio_progress": news.raw}
+            self._record = JobRecord(self.id, {**self._record.fields, **now})
+            return self.progressed
         if isinstance(news, Observed):
             if news.record is None and self.status.is_terminal:  # not kept, but its end was seen
                 return self.progressed
