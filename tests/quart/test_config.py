@@ -12,7 +12,6 @@ from aiorq2 import InvalidOption, Scheduler, Worker
 from aiorq2.errors import NotConfigured
 from aiorq2.quart_ext import RQ, QuartJob
 
-
 _apps: list[Quart] = []
 """An ``RQ`` holds its applications weakly; a test may only have the ``RQ``."""
 
