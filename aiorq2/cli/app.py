@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from aiorq2.backends.redis import RedisBackend
 from aiorq2.cli.options import Connection, option
 from aiorq2.cli.targets import import_for
 from aiorq2.errors import InvalidOption
@@ -44,7 +45,8 @@ def point(rq: RQ, context: click.Context, connection: Connection) -> None:
         rq.redis_url = connection.url
         rq.connection_class = RQ.connection_class
     is_prefix_given = context.get_parameter_source("key_prefix") is ParameterSource.COMMANDLINE
-    if is_prefix_given or rq.key_prefix is None:
+    has_its_own = rq.key_prefix is not None or isinstance(rq.redis_url, RedisBackend)
+    if is_prefix_given or not has_its_own:
         rq.key_prefix = connection.key_prefix
 
 

@@ -51,4 +51,4 @@ def import_for(module_name: str, asked: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise InvalidOption(f"{asked}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise AiorqError(f"{asked}: the module raised {type(error).__name__}: {error}") from error
+        raise AiorqError(f"{asked}: it raised {type(error).__name__}: {error}") from error

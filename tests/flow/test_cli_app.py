@@ -92,7 +92,7 @@ def test_processes_of_a_pool_know_the_app(stage: Stage) -> None:
             "one RQ is needed in this module; there is tests.flow.hub_app:rq",
         ),
         ("hub_app.py:rq", 2, "the dotted name of a module is needed"),
-        ("raises", 1, "aiorq2: --app raises: the module raised ValueError: at import"),
+        ("raises", 1, "aiorq2: --app raises: it raised ValueError: at import"),
         ("tests.flow.hub_app:broken", 1, "break_down: ConnectionError: no route to host"),
     ],
 )
@@ -155,4 +155,4 @@ def _forget_addresses() -> Iterator[None]:
     yield
     for hub in (hub_app.rq, hub_app.elsewhere):
         hub.key_prefix = hub.version = None
-    hub_app.elsewhere.redis_url = "redis://127.0.0.1:1/0"
+    hub_app.elsewhere.redis_url = hub_app.nowhere
