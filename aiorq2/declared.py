@@ -82,7 +82,10 @@ class Declarations:
         scheduler: Scheduler,
         helpers: Mapping[str, JobFunctions],
         connection: str,
+        *,
         source: str,
+        version: float | None,
+        dry_run: bool,
     ) -> Synced:
         """Write the entries that go to a connection, and remove those of this source that are declared no more.
 
@@ -96,7 +99,9 @@ class Declarations:
             if entry.connection(helpers[entry.func_name]) == connection
         ]
         try:
-            return await scheduler.sync(specs, source=source, keep=keep)
+            return await scheduler.sync(
+                specs, source=source, version=version, dry_run=dry_run, keep=keep
+            )
         except InvalidJobOperation as error:
             raise InvalidJobOperation(
                 f"{error}; if that is this program under its former name, go on with it: RQ(name=…)"

@@ -356,7 +356,11 @@ class RQ(Configurable):
         )
 
     async def sync_crons(
-        self, connection: str | None = None, backend: RedisBackend | None = None
+        self,
+        connection: str | None = None,
+        backend: RedisBackend | None = None,
+        *,
+        dry_run: bool = False,
     ) -> Synced:
         """Have Redis hold the cron entries that are declared here, and none that were declared here once and are no more; what a
         worker does when it starts.
@@ -366,6 +370,7 @@ class RQ(Configurable):
         Args:
             connection: the Redis that is meant.
             backend: what it is reached with, by default that of the connection.
+            dry_run: write nothing, and return what would be done.
 
         Raises:
             InvalidJobOperation: another program declares an entry of this name.
@@ -374,7 +379,12 @@ class RQ(Configurable):
         """
         scheduler = self._scheduler(None, None, connection, backend)
         return await self._declarations.sync(
-            scheduler, self._functions, connection or DEFAULT, self.name
+            scheduler,
+            self._functions,
+            connection or DEFAULT,
+            source=self.name,
+            version=self.version,
+            dry_run=dry_run,
         )
 
     def _connections_of(self, worker: Worker) -> list[str]:

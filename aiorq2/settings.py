@@ -38,6 +38,7 @@ class HubOptions(TypedDict, total=False):
     scheduler_interval: Duration
     functions_class: str | type
     name: str
+    version: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,8 @@ class Configurable:
     """Seconds between two looks of a scheduler."""
     name: str = ""
     """Whose the cron entries are that are declared here; by default the module in which the ``RQ`` is made."""
+    version: float | None = None
+    """Of the code that declares them, a number that grows: where a newer one has spoken, an older one changes nothing."""
 
     not_configured: ClassVar[str] = (
         "RQ is not ready yet to connect to Redis: give RQ(url=…), set rq.redis_url, or one of AIORQ2_URL, RQ_REDIS_URL and"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.cli.app import point
 from aiorq2.cli.arguments import parse_arguments
 from aiorq2.cli.cron_options import entry_options, queue_option, serializer_option
 from aiorq2.cli.failures import EXIT_FAILURE
@@ -16,11 +20,13 @@ from aiorq2.cli.options import Connection, connection_options, option
 from aiorq2.cli.plain_text import printable
 from aiorq2.cli.show_crons import as_json, moment
 from aiorq2.cli.targets import load_target
+from aiorq2.connections import DEFAULT
 from aiorq2.cron_drafts import write
 from aiorq2.cron_jobs import CronJob
 from aiorq2.cron_spec import CronSpec
 from aiorq2.cron_sync import Synced
 from aiorq2.errors import InvalidOption
+from aiorq2.hub import RQ
 from aiorq2.migration import SCHEDULED_JOBS, Import, import_rq_scheduler
 from aiorq2.queue import Queue
 from aiorq2.scheduler import Scheduler
@@ -72,7 +78,10 @@ def add(connection: Connection, **asked: Any) -> None:
 @option("--json", "as_json_", is_flag=True, help="Print one line of JSON.")
 @serializer_option
 @connection_options
+@click.pass_context
 def sync(
+    context: click.Context,
+    /,
     connection: Connection,
     target: str | None,
     source: str | None,
@@ -91,7 +100,13 @@ def sync(
     if target is None and connection.rq is None:
         raise click.UsageError("name what declares the entries: module:attribute")
     found: Any = connection.rq if target is None else load_target(target, path)
-    target = target or "the application"
+    if isinstance(found, RQ):
+        _refuse_beside_an_rq(context)
+        if target is not None:
+            point(found, context, connection)
+        _tell(asyncio.run(_synced(found, version, dry_run)), dry_run, as_json_)
+        return
+    target = str(target)
 
     async def work(backend: RedisBackend) -> Synced:
         own = getattr(found, "sync_crons", None)
@@ -103,6 +118,31 @@ def sync(
         return await scheduler.sync(_declared(found, target), source=name, version=version, dry_run=dry_run)  # fmt: skip
 
     _tell(connection.run(work), dry_run, as_json_)
+
+
+def _refuse_beside_an_rq(context: click.Context) -> None:
+    for name in ("source", "queue", "serializer"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise InvalidOption(f"--{name}: an RQ says that itself; it is for a list of CronSpec")
+
+
+async def _synced(rq: RQ, version: float | None, dry_run: bool) -> Synced:
+    """Have the entries of an ``RQ`` written, on each of its connections."""
+    if version is not None:
+        rq.version = version
+    try:
+        done = [
+            await rq.sync_crons(name, dry_run=dry_run)
+            for name in dict.fromkeys((DEFAULT, *rq.connections))
+        ]
+    finally:
+        await rq.close()
+    return Synced(
+        *[
+            tuple(name for one in done for name in getattr(one, kind.name))
+            for kind in fields(Synced)
+        ]
+    )
 
 
 def _declared(found: object, target: str) -> list[CronSpec]:

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 from aiorq2.errors import AiorqError, InvalidOption
@@ -21,15 +22,8 @@ def load_target(target: str, folders: Sequence[str] = ()) -> Any:
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
         raise InvalidOption(f"{target[:100]!r}: a target is written module:attribute")
-    sys.path[:0] = [os.getcwd(), *(os.path.abspath(folder) for folder in folders)]
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise InvalidOption(f"{target[:100]!r}: {error}") from error
-    except (Exception, SystemExit) as error:
-        raise AiorqError(
-            f"{target[:100]!r}: the module raised {type(error).__name__}: {error}"
-        ) from error
+    find_modules_in(folders)
+    found: Any = import_for(module_name, repr(target[:100]))
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
@@ -38,3 +32,23 @@ def load_target(target: str, folders: Sequence[str] = ()) -> Any:
                 f"{target[:100]!r}: there is no {part!r} in {found!r:.100}"
             ) from None
     return found
+
+
+def find_modules_in(folders: Sequence[str] = ()) -> None:
+    """Make the current folder and others importable, as ``python -m`` does."""
+    sys.path[:0] = [os.getcwd(), *(os.path.abspath(folder) for folder in folders)]
+
+
+def import_for(module_name: str, asked: str) -> ModuleType:
+    """Return a module; ``asked`` is what stands before an error.
+
+    Raises:
+        InvalidOption: there is no such module, or it lacks another one.
+        AiorqError: it raised when it was imported.
+    """
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise InvalidOption(f"{asked}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise AiorqError(f"{asked}: it raised {type(error).__name__}: {error}") from error

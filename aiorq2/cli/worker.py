@@ -19,8 +19,8 @@ from aiorq2 import pool
 from aiorq2.cli import logs
 from aiorq2.cli.app import URL_GIVEN, given_options, is_url_given, load_app
 from aiorq2.cli.options import PROGRAM_KEY, Connection, rq_of
+from aiorq2.cli.targets import find_modules_in, import_for
 from aiorq2.cli.worker_options import worker_options
-from aiorq2.errors import AiorqError, InvalidOption
 from aiorq2.hub import RQ
 from aiorq2.worker import Worker
 
@@ -187,17 +187,10 @@ def _options(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _prepare_imports(folders: Sequence[str], modules: Sequence[str]) -> None:
-    """Make the current folder and others importable, as ``python -m`` does, and import what jobs need beforehand."""
-    sys.path[:0] = [os.getcwd(), *(os.path.abspath(folder) for folder in folders)]
+    """Import what jobs need beforehand."""
+    find_modules_in(folders)
     for module in modules:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise InvalidOption(f"--import {module}: {error}") from error
-        except (Exception, SystemExit) as error:
-            raise AiorqError(
-                f"--import {module}: it raised {type(error).__name__}: {error}"
-            ) from error
+        import_for(module, f"--import {module}")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

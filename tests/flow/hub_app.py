@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiorq2 import RQ
+from aiorq2 import RQ, connect
 
 rq = RQ(queues=["shop"], default_result_ttl=77)
-elsewhere = RQ("redis://127.0.0.1:1/0")
+nowhere = connect("redis://127.0.0.1:1/0", retry_for=0.2)
+elsewhere = RQ(nowhere)
 broken = RQ()
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from aiorq2 import Queue
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.cron_jobs import CronJob
 from tests.flow import hub_app
-from tests.flow.cli_stage import Stage
+from tests.flow.cli_stage import Stage, is_one_sentence
 from tests.support.processes import WorkerProcess
 
 APP = "tests.flow.hub_app:rq"
@@ -114,3 +116,43 @@ def test_the_name_is_optional_where_there_is_one(stage: Stage, tmp_path: Path) -
 
     assert status == 0
     assert "listening on only" in output
+
+
+def test_cron_sync_takes_an_rq(stage: Stage) -> None:
+    """With its own Redis, name and defaults; what it says by itself is not to be said beside it."""
+    target = ["cron", "sync", "tests.flow.hub_app:rq"]
+
+    assert stage.run(*target, "--dry-run").output == "would be added: noon\n"
+    assert stage.run(*target, "--version", "2").output == "added: noon\n"
+    assert stage.run(*target, "--version", "1").output == "outdated: noon\n"
+    assert stage.library(take_noon)[0] == "tests.flow.hub_app"
+
+    assert is_one_sentence(stage.run(*target, "--source", "mine"), 2)
+    elsewhere = stage.run("cron", "sync", "tests.flow.hub_app:elsewhere")
+    assert is_one_sentence(elsewhere, 1)
+    assert "127.0.0.1:1/0" in elsewhere.stderr
+    told = stage.run("cron", "sync", "tests.flow.hub_app:elsewhere", "--url", stage.url)
+    assert (told.exit_code, told.output) == (0, "")
+
+
+def test_scheduler_takes_the_app(stage: Stage) -> None:
+    """Its Redis, and how often it looks."""
+
+    async def schedule(backend: RedisBackend) -> str:
+        return (await Queue("shop", backend).enqueue_in(0, hub_app.add, 1, 2)).id
+
+    job_id = stage.library(schedule)
+
+    assert stage.run("scheduler", "--app", APP, "--burst", "--log-level", "error").exit_code == 0
+    assert stage.fetch(job_id).status == "queued"
+    assert stage.run("scheduler", "--app", "tests.flow.hub_app:nope").exit_code == 2
+    stage.library(lambda on: Queue("shop", on).empty())
+
+
+@pytest.fixture(autouse=True)
+def _forget_addresses() -> Iterator[None]:
+    """Commands that run in this process have told the hubs of the application where to go."""
+    yield
+    for hub in (hub_app.rq, hub_app.elsewhere):
+        hub.key_prefix = hub.version = None
+    hub_app.elsewhere.redis_url = hub_app.nowhere
