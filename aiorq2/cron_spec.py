@@ -11,7 +11,6 @@ from typing import Any
 
 from aiorq2.callables import describe_call, name_of
 from aiorq2.cron import CronPattern, Dialect
-from aiorq2.cron import local_timezone as local_timezone
 from aiorq2.errors import InvalidOption
 from aiorq2.options import OPTION_NAMES, EnqueueOptions, checked_job_id, checked_name
 from aiorq2.rhythm import MIN_INTERVAL_S, Interval, Policies, Rhythm, moment
