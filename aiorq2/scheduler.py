@@ -10,10 +10,10 @@ from uuid import uuid4
 from aiorq2.agenda import Agenda, id_of
 from aiorq2.backends import connect, crons
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.cron import Dialect
+from aiorq2.cron import Dialect, local_timezone
 from aiorq2.cron_drafts import write
 from aiorq2.cron_jobs import CronJob
-from aiorq2.cron_spec import CronSpec, local_timezone
+from aiorq2.cron_spec import CronSpec
 from aiorq2.cron_sync import Synced, sync
 from aiorq2.errors import InvalidJobOperation, InvalidOption
 from aiorq2.job import Job

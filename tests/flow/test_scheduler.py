@@ -22,7 +22,7 @@ from aiorq2 import (
     signed,
 )
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.cron_spec import local_timezone
+from aiorq2.cron import local_timezone
 from aiorq2.patrol import Patrol
 from tests.flow.at_work import at_work, drain, make_due
 from tests.flow.clocked import NOON, clock_of, later, minute_by_minute
