@@ -43,6 +43,7 @@ class Driver:
 
     def __init__(self, url: str) -> None:
         self.connection = redis.Redis.from_url(url)
+        self._handles: dict[str, Any] = {}
 
     def version(self) -> str:
         return str(rq.VERSION)
@@ -292,6 +293,14 @@ class Driver:
         """Have a running job stopped."""
         commands.send_stop_job_command(self.connection, id)
 
+    def executions(self, id: str) -> list[str]:
+        """Return the ids of a job's runs."""
+        return [one.id for one in self._job(id, "json").get_executions()]
+
+    def stop_execution(self, id: str, execution: str) -> None:
+        """Have one run of a job stopped."""
+        commands.send_stop_execution_command(self.connection, id, execution)
+
     def shutdown(self, worker: str) -> None:
         """Have a worker shut down."""
         commands.send_shutdown_command(self.connection, worker)
@@ -317,6 +326,16 @@ class Driver:
         job = self._job(id, "json")
         job.meta.update(meta)
         job.save_meta()
+
+    def hold(self, id: str) -> None:
+        """Keep a handle on a job as it is now."""
+        self._handles[id] = self._job(id, "json")
+
+    def save_held(self, id: str) -> None:
+        """Save the job from that handle: every field that rq knows, as it was then."""
+        job = self._handles.pop(id)
+        job.meta["saved"] = True
+        job.save()
 
     # -- finding ---------------------------------------------------------------------------------------------------------
 
