@@ -16,8 +16,8 @@ local function defer()
     redis.call('SADD', K.dependents(ARGV[i]), ARG.id)
     redis.call('SADD', K.dependencies(ARG.id), ARGV[i])
     local left = redis.call('TTL', K.job(ARGV[i]))
-    if left >= 0 then
-      redis.call('EXPIRE', K.dependents(ARGV[i]), left + DAY) -- a parent that rq runs is kept longer, this would not be
+    if left ~= -1 then -- a parent that rq runs is kept longer, this would not be; one that is gone tells nobody
+      redis.call('EXPIRE', K.dependents(ARGV[i]), math.max(left, 0) + DAY)
     else
       redis.call('PERSIST', K.dependents(ARGV[i]))
     end
