@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -363,6 +364,20 @@ class Driver:
 
     def _registry(self, name: str, queue: Any) -> Any:
         return getattr(registry_module, f"{name.capitalize()}JobRegistry")(queue=queue)
+
+
+class Dying(OneShot):
+    """A worker that is killed when it has taken a job out of the queue and not started it."""
+
+    def execute_job(self, job: Any, queue: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_before_start(url: str, queue: str) -> None:
+    """Take a job out of a queue and be killed."""
+    connection = redis.Redis.from_url(url)
+    queues = [rq.Queue(queue, connection=connection, serializer=SERIALIZERS["json"])]
+    Dying(queues, connection=connection, serializer=SERIALIZERS["json"]).work(burst=True)
 
 
 def _status(status: Any) -> str | None:

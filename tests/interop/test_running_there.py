@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> str:
 @pytest.fixture
 async def there(peer: Peer, redis_url: str, ours: Ours) -> AsyncIterator[RqProcess]:
     """An rq worker at work, named ``there``."""
-    with RqProcess(peer, redis_url, "worker", "--name", "there", "q") as process:
+    with RqProcess(peer.python, redis_url, "worker", "--name", "there", "q") as process:
         await eventually(lambda: is_listed(ours, "there"), timeout=20)
         yield process
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,14 +26,3 @@ async def site(server: RedisServer, tmp_path: Path) -> AsyncIterator[Site]:
         site = Site(server, proxy, tmp_path)
         yield site
         await site.close()
-
-
-@pytest.fixture
-def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a measured figure, also when the test passes."""
-
-    def say(text: str) -> None:
-        with capsys.disabled():
-            print(f"\n    {text}", flush=True)  # noqa: T201  figures are what these tests are for
-
-    return say
