@@ -38,14 +38,13 @@ def starts(path: str) -> int:
     return sum(line.startswith("started") for line in functions.lines(path))
 
 
-async def has_status(side: Side, id: str, status: str) -> bool:
-    """Return whether a job has a status."""
-    return await side.status(id) == status
+async def end_as(side: Side, ids: list[str], wanted: list[str]) -> None:
+    """Wait until the jobs have these statuses."""
 
+    async def have_ended() -> bool:
+        return [await side.status(id) for id in ids] == wanted
 
-async def is_listed(ours: Ours, name: str) -> bool:
-    """Return whether a worker is listed."""
-    return name in [one.name for one in await ours.workers()]
+    await eventually(have_ended, timeout=20)
 
 
 @pytest.mark.since("2.6")
@@ -63,10 +62,7 @@ async def test_rq_frees_the_jobs_of_a_killed_worker_of_ours(
         dying.kill()
     Path(f"{path}.open").touch()
     with RqProcess(peer.python, redis_url, "worker", *OFTEN, "q"):
-        for id, status in zip(ids, ["finished", "failed"] * 2, strict=True):
-            await eventually(
-                lambda id=id, wanted=status: has_status(theirs, id, wanted), timeout=20
-            )  # type: ignore[misc]
+        await end_as(theirs, ids, ["finished", "failed"] * 2)
 
     for id in (ids[0], ids[2]):
         assert (
@@ -104,8 +100,7 @@ async def test_we_free_the_jobs_of_a_killed_worker_of_rq(
     Path(f"{path}.open").touch()
 
     with WorkerProcess(["--url", redis_url, "--lease", "1", "q"]):
-        for id, status in zip(ids, ["finished", "failed"] * 2, strict=True):
-            await eventually(lambda id=id, wanted=status: has_status(ours, id, wanted), timeout=20)  # type: ignore[misc]
+        await end_as(ours, ids, ["finished", "failed"] * 2)
 
     for id in (ids[0], ids[2]):
         assert (
