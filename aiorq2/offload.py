@@ -45,6 +45,7 @@ class Parcel:
     serializer: Serializer | None
     url: str | None
     key_prefix: str
+    job_class: type[Job] = Job
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _out_of_reach() -> NoReturn:
 
 def _job_of(parcel: Parcel, backend: RedisBackend) -> Job:
     record = JobRecord(parcel.job_id, parcel.fields)
-    return Job(record, backend, parcel.serializer or _NotHere(), call=parcel.call)
+    return parcel.job_class(record, backend, parcel.serializer or _NotHere(), call=parcel.call)
 
 
 class _NotHere:

@@ -111,7 +111,9 @@ class SeenJob:
         if self._meta is None:
             raw = self._record.fields.get("meta")
             self._meta = (
-                decode_value(self._serializer, raw, what="meta", context=self.id) if raw else {}
+                decode_value(self._serializer, raw, what="meta", context=self._record.context)
+                if raw
+                else {}
             )
         return self._meta
 
@@ -246,7 +248,7 @@ class SeenJob:
 
     def _decoded(self) -> Call:
         if self._call is None:
-            self._call = decode_call(self._serializer, self.data, context=self.id)
+            self._call = decode_call(self._serializer, self.data, context=self._record.context)
         return self._call
 
     def _see(self, observed: Observed) -> None:

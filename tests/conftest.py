@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 import redis
@@ -117,14 +117,3 @@ def chaos_proxy(redis_url: str) -> Iterator[ChaosProxy]:
     """A proxy before the real Redis; its ``url`` is like ``redis_url``."""
     with ChaosProxy(redis_url) as proxy:
         yield proxy
-
-
-@pytest.fixture
-def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a measured figure, also when the test passes."""
-
-    def say(text: str) -> None:
-        with capsys.disabled():
-            print(f"\n    {text}", flush=True)  # noqa: T201  figures are what these tests are for
-
-    return say

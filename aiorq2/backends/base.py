@@ -79,6 +79,12 @@ class JobRecord:
         return self.text("origin") or ""
 
     @property
+    def context(self) -> str:
+        """What a signature of the payload is tied to: the job, or the recurring entry that has made it."""
+        cron = self.fields.get("aio_cron")
+        return self.id if cron is None else cron_context(cron.decode("utf-8", "replace"))
+
+    @property
     def has_callbacks(self) -> bool:
         """Whether a function is to be called when the job has ended."""
         return bool(
@@ -108,6 +114,11 @@ class JobRecord:
     def is_ours(self) -> bool:
         """Whether aiorq2 enqueued the job (else rq did)."""
         return "aio_token" in self.fields
+
+
+def cron_context(name: str) -> str:
+    """Return what the payload of a recurring entry is tied to; no job id looks like that."""
+    return f"cron/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +158,7 @@ class ClaimRequest:
     share: int = 0
     """How many jobs one queue may give at the most; 0 for as many as there are."""
     promote: int = 100
-    watch_s: float = 3.0
+    watch_s: float = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +170,8 @@ class Claimed:
     """Whether jobs were left waiting."""
     next_due_in: float | None = None
     is_watching: bool = False
+    has_ticks: bool = False
+    """Whether a recurring entry of these queues is due."""
     is_suspended: bool = False
     refused: tuple[tuple[Claim, Reply], ...] = ()
 

@@ -49,6 +49,15 @@ def spec_arguments(spec: JobSpec, replace: bool) -> tuple[dict[str, Arg], list[A
     return named, [*parents, *_spec_fields(spec)]
 
 
+def template_fields(spec: JobSpec) -> dict[str, Arg]:
+    """Return the fields that each job of a recurring entry is given, but for those of its own time."""
+    pairs = iter(_spec_fields(spec))
+    fields = {str(name): value for name, value in zip(pairs, pairs, strict=True)}
+    return {
+        name: value for name, value in fields.items() if name not in ("created_at", "enqueued_at")
+    }
+
+
 def _policy(options: EnqueueOptions) -> str:
     if options.on_parent_failure != "wait":
         return options.on_parent_failure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from aiorq2.backends import inspect
 from aiorq2.states import JobStatus
+from tests.faults.figures import Report
 from tests.interop import functions
 from tests.interop.peer import RqProcess
 from tests.interop.sides import Ours, Theirs
@@ -26,7 +26,7 @@ SECONDS = 0.03
 @pytest.mark.slow
 @pytest.mark.since("3.0")
 async def test_fleet_of_both_runs_every_job_once(
-    ours: Ours, theirs: Theirs, redis_url: str, tmp_path: Path, report: Callable[[str], None]
+    ours: Ours, theirs: Theirs, redis_url: str, tmp_path: Path, report: Report
 ) -> None:
     """Plain and coroutine functions, enqueued half by rq and half by us; the ledger is a file."""
     path = str(tmp_path / "ledger")

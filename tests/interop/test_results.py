@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,23 @@ async def test_failure_is_read_by_both(
     assert facts.exc_string.rstrip().endswith("ValueError: it went ✗")
     assert facts == await ours.facts(id, serializer)
     assert await theirs.ids("failed") == await ours.ids("failed") == [id]
+
+
+@pytest.mark.since("3.0")
+@pytest.mark.parametrize("func", ["hold", "hold_async"])
+async def test_failure_of_a_job_that_took_too_long(
+    across: Direction, ours: Ours, theirs: Theirs, tmp_path: Path, func: str
+) -> None:
+    """A time limit that was set there ends the run here, with RQ's exception."""
+    id = await across.producer.enqueue(func, str(tmp_path / "runs"), job_timeout=1)
+
+    assert await across.worker.work()
+
+    facts = await theirs.facts(id)
+    assert facts.status == "failed"
+    assert "JobTimeoutException" in str(facts.exc_string)
+    assert "exceeded maximum timeout value (1 seconds)" in str(facts.exc_string)
+    assert facts == await ours.facts(id)
 
 
 async def test_result_in_the_hash_is_not_seen_by_rq(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ async def running(ours: Ours, path: str) -> str:
 
 
 async def test_job_there_is_stopped_and_cancelled_by_us(
-    ours: Ours, theirs: Theirs, there: RqProcess, path: str
+    ours: Ours, theirs: Theirs, there: RqProcess, path: str, redis_client: Any
 ) -> None:
     """``send_stop_job_command`` and ``cancel()`` of ours end a run in rq's worker, which goes on. What is requeued afterwards, by
     whichever library, runs again in ours: it was the run that was cancelled, not the job for ever."""
@@ -67,6 +68,8 @@ async def test_job_there_is_stopped_and_cancelled_by_us(
         await job.wait(5)
     assert set(await theirs.ids("failed")) == set(await ours.ids("failed")) == {stopped, cancelled}
     assert (await ours.facts(stopped)).exc_string == (await theirs.facts(stopped)).exc_string
+    for id in (stopped, cancelled):
+        assert redis_client.lrange(f"told:{id}", 0, -1) == [f"stopped q ['{path}']".encode()]
     there.terminate()
     there.wait(20)
     await theirs.requeue(stopped)

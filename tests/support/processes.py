@@ -155,16 +155,22 @@ class WorkerProcess(PythonProcess):
         ...
         worker.terminate()
         assert worker.wait() == 0
+
+    ``program`` may be another one that takes the same arguments.
     """
 
     def __init__(
         self,
         args: Sequence[str] = (),
         *,
+        name: str | None = None,
+        program: Sequence[str] = ("-m", "aiorq2"),
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
-        super().__init__(["-m", "aiorq2", "worker", *args], env=env, cwd=cwd)
+        self.name = name
+        named = [] if name is None else ["--name", name]
+        super().__init__([*program, "worker", *named, *args], env=env, cwd=cwd)
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
