@@ -20,7 +20,7 @@ from aiorq2.aftermath import Aftermath
 from aiorq2.allowlist import AllowList
 from aiorq2.backends import connect, inspect
 from aiorq2.backends.base import Extended, Seat
-from aiorq2.backends.health import check_server, reap_after
+from aiorq2.backends.health import check_server, reap_after, warn_of_old_workers
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.commands import parse_command
 from aiorq2.errors import AiorqError, InvalidJobOperation, InvalidOption, WorkerNameTaken
@@ -297,6 +297,7 @@ class Worker:
         began = time.monotonic()
         await self._register()
         await check_server(self._backend, strict=self._strict)
+        await warn_of_old_workers(self._backend)
         await self._backend.subscribe(self._backend.keys.commands(self.name), self._on_message)
         self._heartbeat = Heartbeat(
             self._backend,

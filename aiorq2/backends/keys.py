@@ -117,6 +117,14 @@ class Keys:
         """String, rq's maintenance lock; rq's, 899 s."""
         return f"{self.prefix}:clean_registries:{queue}"
 
+    def intermediate(self, queue: str) -> str:
+        """List of ids that an rq worker has taken and not started yet; rq's."""
+        return f"{self.prefix}:queue:{queue}:intermediate"
+
+    def stuck(self, queue: str) -> str:
+        """Hash of those of them that seem to be stuck, by the time when they were first seen there; an hour, refreshed."""
+        return f"{self.prefix}:aio:stuck:{queue}"
+
     def first_seen(self, queue: str, job: str) -> str:
         """String by which rq's maintenance finds stuck jobs; rq's, a day."""
         return f"{self.prefix}:queue:{queue}:intermediate:first_seen:{job}"

@@ -632,7 +632,10 @@ class RedisBackend:
         await self._give_back(line, seat, sorted(unseen, key=lambda run: run[1], reverse=True))
 
     async def give_back(self, seat: Seat, runs: Sequence[tuple[str, str]]) -> None:
-        """Give back runs of which only the job and the execution are known. Redis: 2 pipelines."""
+        """Give back runs of which only the job and the execution are known; those that have lost their lease are forgotten.
+
+        Redis: 2 pipelines.
+        """
         with self.home.lend("settle") as line:
             await self._give_back(line, seat, runs)
 
@@ -651,9 +654,11 @@ class RedisBackend:
                         GivenBack(now),
                     )
                 )
-        await self.exchange.send(
-            line, [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
-        )
+        commands = [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
+        if runs:
+            members = [f"{job_id}:{execution_id}" for job_id, execution_id in runs]
+            commands.append(["SREM", self.keys.worker_executions(seat.worker), *members])
+        await self.exchange.send(line, commands)
 
 
 def _has_more(reply: Any) -> bool:

@@ -8,8 +8,8 @@ local function register_with(job, parents)
     redis.call('SADD', K.dependents(parent), job)
     redis.call('SADD', K.dependencies(job), parent)
     local left = redis.call('TTL', K.job(parent))
-    if left >= 0 then
-      redis.call('EXPIRE', K.dependents(parent), left + DAY) -- a parent that rq runs is kept longer, this would not be
+    if left ~= -1 then -- a parent that rq runs is kept longer, this would not be; one that is gone tells nobody
+      redis.call('EXPIRE', K.dependents(parent), math.max(left, 0) + DAY)
     else
       redis.call('PERSIST', K.dependents(parent))
     end
