@@ -14,9 +14,9 @@ local function defer()
   for i = ARG.rest, first_field - 1 do
     redis.call('SADD', K.dependents(ARGV[i]), ARG.id)
     redis.call('SADD', K.dependencies(ARG.id), ARGV[i])
-    local left = redis.call('TTL', K.job(ARGV[i]))
-    if left >= 0 then
-      redis.call('EXPIRE', K.dependents(ARGV[i]), left + DAY) -- a parent that rq runs is kept longer, this would not be
+    local left = redis.call('TTL', K.job(ARGV[i])) -- -1: it stays, -2: it is not there, and may never be
+    if left ~= -1 then
+      redis.call('EXPIRE', K.dependents(ARGV[i]), math.max(left, 0) + DAY) -- rq keeps a parent that it runs longer
     else
       redis.call('PERSIST', K.dependents(ARGV[i]))
     end
@@ -72,6 +72,9 @@ if exists and old[4] then
 end
 if ARG.ttl ~= '' then
   redis.call('EXPIRE', key, ARG.ttl)
+end
+if redis.call('PERSIST', K.dependents(ARG.id)) == 1 and ARG.ttl ~= '' then -- some waited for it before it was there
+  redis.call('EXPIRE', K.dependents(ARG.id), ARG.ttl + DAY)
 end
 if ARG.group ~= '' then
   redis.call('SADD', K.groups(), ARG.group)
