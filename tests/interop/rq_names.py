@@ -19,7 +19,6 @@ from typing import Any
 
 import click
 import rq
-from rq.cli import main as rq_command
 
 COMMAND_LINE = "command line"
 """The section of the page in which commands and their options stand."""
@@ -133,7 +132,7 @@ def instance_attributes(cls: type) -> list[str]:
 
 
 def _names_of_commands() -> Iterator[Name]:
-    commands: dict[str, click.Command] = getattr(rq_command, "commands")  # noqa: B009  click's type does not tell
+    commands: dict[str, click.Command] = importlib.import_module("rq.cli").main.commands
     shared = set.intersection(*(set(map(_label, command.params)) for command in commands.values()))
     for option in sorted(shared):
         yield Name(COMMAND_LINE, f"rq {option}")
