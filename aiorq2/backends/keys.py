@@ -113,9 +113,17 @@ class Keys:
         """String, the name of the rq scheduler in charge of this queue; rq's, 61 s."""
         return f"{self.prefix}:scheduler-lock:{queue}"
 
+    def scheduler(self, scheduler: str) -> str:
+        """Hash of one rq scheduler; rq's, 61 s, refreshed."""
+        return f"{self.prefix}:scheduler:{scheduler}"
+
     def cleaning(self, queue: str) -> str:
         """String, rq's maintenance lock; rq's, 899 s."""
         return f"{self.prefix}:clean_registries:{queue}"
+
+    def intermediate(self, queue: str) -> str:
+        """List of the ids that rq's workers have taken and not yet started; rq's."""
+        return f"{self.prefix}:queue:{queue}:intermediate"
 
     def first_seen(self, queue: str, job: str) -> str:
         """String by which rq's maintenance finds stuck jobs; rq's, a day."""
