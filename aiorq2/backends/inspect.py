@@ -64,6 +64,8 @@ class WorkerRecord:
     failed_jobs: int
     working_time_s: float
     executions: tuple[str, ...]
+    is_ours: bool = False
+    """Whether it is one of aiorq2."""
 
     @property
     def running(self) -> int:
@@ -365,6 +367,7 @@ def _worker(hash_: JobRecord, members: Iterable[bytes]) -> WorkerRecord:
         failed_jobs=hash_.number("failed_job_count") or 0,
         working_time_s=hash_.real("total_working_time") or 0.0,
         executions=tuple(running),
+        is_ours="aio_instance" in hash_.fields,
     )
 
 

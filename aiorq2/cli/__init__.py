@@ -12,6 +12,7 @@ import sys
 import warnings
 from typing import NoReturn
 
+from aiorq2.cli.doctor import doctor
 from aiorq2.cli.info import info
 from aiorq2.cli.jobs import cancel, enqueue
 from aiorq2.cli.program import commands
@@ -21,7 +22,7 @@ from aiorq2.cli.worker import worker
 
 __all__ = ["commands", "main"]
 
-for command in (worker, info, enqueue, cancel, requeue, empty, suspend, resume):
+for command in (worker, info, enqueue, cancel, requeue, empty, suspend, resume, doctor):
     commands.add_command(command)
 
 

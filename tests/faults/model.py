@@ -453,9 +453,7 @@ class Model:
         self._end(lease.job_id, job, to, ttl)
         self.free(lease.job_id, how, children)
 
-    def _end(
-        self, job_id: str, job: Job, to: str, ttl: float, result: str | None = None
-    ) -> None:
+    def _end(self, job_id: str, job: Job, to: str, ttl: float, result: str | None = None) -> None:
         job.status, job.cancel, job.result = to, 0, result
         if ttl == 0:
             del self.jobs[job_id]

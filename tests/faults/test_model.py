@@ -35,7 +35,7 @@ from aiorq2.retrying import next_repeat
 from aiorq2.states import JobStatus
 from aiorq2.terms import Dependency, RateLimit, Repeat
 from tests.contract import stage
-from tests.faults import mutants, settings
+from tests.faults import settings
 from tests.faults.figures import Report
 from tests.faults.model import LEASE_S, MAX_DEATHS, Lease, Model, Terms
 from tests.faults.stored import Stored, pass_time, read
