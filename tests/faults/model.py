@@ -98,6 +98,8 @@ class Model:
         self.expired: set[str] = set()
         """Ids whose jobs are gone because their time was over."""
         self.now = 0.0
+        self.judged = 0
+        """How often a job was asked whether it may run, since one that it waited for had ended."""
 
     # -- time ------------------------------------------------------------------------------------------------------------
 
@@ -122,9 +124,7 @@ class Model:
             return "DUPLICATE"
         if old is not None and old.status == "started":
             return "WRONG_STATUS"
-        statuses = [self._status(parent) for parent in terms.parents]
-        forgiven = FORGIVEN[terms.policy]
-        unmet = [one for one in statuses if one not in {None, "finished"} | forgiven]
+        unmet = self._unmet(terms)
         if old is not None:
             self._forget(job_id, old)
         self.expired.discard(job_id)
@@ -134,19 +134,13 @@ class Model:
         job = self.jobs[job_id] = Job(terms, "", at_front=at_front)
         job.retries_left, job.repeats_left = terms.retries, terms.repeats
         self._expire_by_ttl(job)
-        if terms.policy == "cancel" and BAD & set(unmet):
+        if terms.policy == "cancel" and BAD & set(unmet.values()):
             self._end_as_canceled(job_id, job)
-        elif unmet:
-            job.status = "deferred"
-            self.deferred[terms.queue].add(job_id)
-            job.met = {
-                parent
-                for parent, status in zip(terms.parents, statuses, strict=True)
-                if status in {None, "finished"} | forgiven
-            }
         elif terms.delay is not None:
             job.status = "scheduled"
             self.scheduled[terms.queue][job_id] = self.now + terms.delay
+        elif unmet:
+            self._defer(job_id, job, unmet)
         elif terms.rate is not None:
             self._line_up(job_id, job)
         else:
@@ -162,8 +156,17 @@ class Model:
             del scheduled[job_id]
             job = self.jobs.get(job_id)
             if job is not None and job.status == "scheduled":
-                self._enqueue(job_id, job, job.at_front)
+                self._come_due(job_id, job)
         return len(due)
+
+    def _come_due(self, job_id: str, job: Job) -> None:
+        unmet = {} if job.has_started else self._unmet(job.terms)
+        if job.terms.policy == "cancel" and BAD & set(unmet.values()):
+            self._end_as_canceled(job_id, job)
+        elif unmet:
+            self._defer(job_id, job, unmet)
+        else:
+            self._enqueue(job_id, job, job.at_front)
 
     def reschedule(self, job_id: str, delay: float) -> str:
         """Give a scheduled job another time."""
@@ -353,6 +356,16 @@ class Model:
 
     # -- those that wait for others --------------------------------------------------------------------------------------
 
+    def _unmet(self, terms: Terms) -> dict[str, str]:
+        """Return the parents that have not ended well, with their statuses; one that is gone counts as done."""
+        fine = {None, "finished"} | FORGIVEN[terms.policy]
+        statuses = {parent: self._status(parent) for parent in terms.parents}
+        return {parent: str(status) for parent, status in statuses.items() if status not in fine}
+
+    def _defer(self, job_id: str, job: Job, unmet: Iterable[str]) -> None:
+        job.status, job.met = "deferred", set(job.terms.parents) - set(unmet)
+        self.deferred[job.terms.queue].add(job_id)
+
     def children_of(self, parent: str) -> set[str]:
         """Return the deferred jobs that wait for ``parent``."""
         return {
@@ -371,6 +384,7 @@ class Model:
                 self._judge(child, parent, how)
 
     def _judge(self, child: str, parent: str, how: str) -> None:
+        self.judged += 1
         job = self.jobs[child]
         forgiven = FORGIVEN[job.terms.policy]
         if how not in {"finished"} | forgiven:

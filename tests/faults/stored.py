@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,7 +115,7 @@ def _facts_of_model(job: Job, now: float) -> dict[str, Any]:
         "retries_left": job.retries_left,
         "repeats_left": job.repeats_left,
         "queue": job.terms.queue,
-        "result": None if job.terms.repeats else job.result,
+        "result": job.result if job.status == "finished" else None,
     }
 
 
@@ -139,7 +140,7 @@ _READ: dict[bytes, Callable[[bytes], list[Any]]] = {
     b"list": lambda key: ["LRANGE", key, 0, -1],
     b"set": lambda key: ["SMEMBERS", key],
     b"zset": lambda key: ["ZRANGE", key, 0, -1, "WITHSCORES"],
-    b"stream": lambda key: ["XLEN", key],
+    b"stream": lambda key: ["XREVRANGE", key, "+", "-", "COUNT", 1],
     b"string": lambda key: ["GET", key],
 }
 
@@ -188,8 +189,17 @@ class _Reader:
             "retries_left": int(fields.get("retries_left", 0)),
             "repeats_left": int(fields.get("repeats_left", 0)),
             "queue": fields.get("origin"),
-            "result": fields.get("result"),
+            "result": self._result(name, fields) if fields.get("status") == "finished" else None,
         }
+
+    def _result(self, name: str, fields: Mapping[str, str]) -> str | None:
+        """Return the result from the hash, or from the latest entry of the stream."""
+        entries = self._values.get(name.replace("job:", "results:"), ())
+        if "result" in fields or not entries:
+            return fields.get("result")
+        pairs = iter(entries[0][1])
+        entry = dict(zip(pairs, pairs, strict=True))
+        return b64decode(entry.get(b"return_value", b"")).decode()
 
     def _hash(self, name: str) -> dict[str, str]:
         pairs = iter(self._values[name])

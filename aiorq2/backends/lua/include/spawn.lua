@@ -32,7 +32,7 @@ end
 local function wait_behind(job, queue, earlier)
   redis.call('HSET', K.job(job), 'dependency_id', earlier[1], 'dependency_ids', cjson.encode(earlier),
     'allow_dependency_failures', 1, 'aio_on_parent_failure', 'run')
-  defer(job, queue, earlier)
+  defer(job, queue, earlier, 'run')
 end
 
 -- `template` is the flat hash, `overlap` the policy. Returns whether there is a run: `skip` may have left it out.
