@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pickletools import genops
 from typing import Any, NamedTuple
 
@@ -101,6 +102,15 @@ def function_name(data: bytes) -> str | None:
     except (DeserializationError, ValueError):
         return None
     return name if isinstance(name, str) else None
+
+
+def written_with(data: bytes) -> str | None:
+    """Return the name of the serializer of a ``data`` field as its first bytes tell; no more than those are looked at."""
+    head = data
+    if _looks_deflated(data):
+        with suppress(zlib.error):  # else raw bytes after all
+            head = zlib.decompressobj().decompress(data, 64)
+    return recognise(head)
 
 
 def encode_value(

@@ -25,9 +25,9 @@ async def check_server(backend: RedisBackend, *, strict: bool) -> None:
 
     Redis: 1 call.
     """
-    facts = await _info(backend)
+    facts = await server_facts(backend)
     found = facts.get("redis_version", "")
-    if found and _version(found) < OLDEST:
+    if found and version_of(found) < OLDEST:
         raise BackendRefused(f"Redis at {backend.location} is {found}; aiorq2 needs 6.2 or newer")
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
@@ -62,7 +62,7 @@ def old_workers(workers: Iterable[inspect.WorkerRecord]) -> list[inspect.WorkerR
     return [
         worker
         for worker in workers
-        if not worker.is_ours and (0,) < _version(worker.version) < OLDEST_RQ
+        if not worker.is_ours and (0,) < version_of(worker.version) < OLDEST_RQ
     ]
 
 
@@ -71,12 +71,13 @@ async def reap_after(backend: RedisBackend, lease: float) -> float:
 
     Redis: 1 call.
     """
-    uptime = (await _info(backend)).get("uptime_in_seconds")
+    uptime = (await server_facts(backend)).get("uptime_in_seconds")
     young = uptime is not None and int(uptime) < lease
     return time.monotonic() + (lease if young else 0)
 
 
-async def _info(backend: RedisBackend) -> dict[str, str]:
+async def server_facts(backend: RedisBackend) -> dict[str, str]:
+    """Return what ``INFO`` says, empty where it is not to be had. Redis: 1 call."""
     try:
         reply = (await backend.run(["INFO"]))[0]
     except BackendError as error:
@@ -88,5 +89,6 @@ async def _info(backend: RedisBackend) -> dict[str, str]:
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
-def _version(text: str) -> tuple[int, ...]:
+def version_of(text: str) -> tuple[int, ...]:
+    """Return major and minor version, empty where the text has none."""
     return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())

@@ -113,6 +113,10 @@ class Keys:
         """String, the name of the rq scheduler in charge of this queue; rq's, 61 s."""
         return f"{self.prefix}:scheduler-lock:{queue}"
 
+    def scheduler(self, scheduler: str) -> str:
+        """Hash of one rq scheduler; rq's, 61 s, refreshed."""
+        return f"{self.prefix}:scheduler:{scheduler}"
+
     def cleaning(self, queue: str) -> str:
         """String, rq's maintenance lock; rq's, 899 s."""
         return f"{self.prefix}:clean_registries:{queue}"

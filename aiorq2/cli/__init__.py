@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from aiorq2.cli.cron import cron
 from aiorq2.cli.cron_write import add, import_, sync
+from aiorq2.cli.doctor import doctor
 from aiorq2.cli.info import info
 from aiorq2.cli.jobs import cancel, enqueue
 from aiorq2.cli.program import commands
@@ -24,7 +25,9 @@ from aiorq2.cli.worker import worker
 
 __all__ = ["commands", "main"]
 
-for command in (worker, scheduler, cron, info, enqueue, cancel, requeue, empty, suspend, resume):
+for command in (
+    worker, scheduler, cron, info, enqueue, cancel, requeue, empty, suspend, resume, doctor,
+):  # fmt: skip
     commands.add_command(command)
 for command in (add, sync, import_):
     cron.add_command(command)

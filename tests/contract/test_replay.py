@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from aiorq2.backends import wire
 from aiorq2.backends.base import Seat, Tally
-from aiorq2.backends.line import Command, Line
+from aiorq2.backends.line import Command
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.options import JobSpec
 from aiorq2.outcome import Finished
@@ -18,6 +17,7 @@ from aiorq2.states import JobStatus, Verb
 from aiorq2.terms import RateLimit
 from tests.contract import stage
 from tests.contract.stage import QUEUE, SEAT, TALLY, in_status, send
+from tests.support.lost_reply import lose_next_reply
 
 NOW = "2024-05-01T12:00:00.000000Z"
 
@@ -275,30 +275,12 @@ async def test_finish_of_a_job_that_is_not_kept_sent_twice_finds_it_gone(
     assert await stage.everything(backend) == once
 
 
-def _lose_next_reply(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the next pipeline of scripts run, and its replies lost."""
-    run = Line.run
-
-    async def run_and_lose(
-        line: Line, commands: Sequence[Command], *, patience: float = 0.0
-    ) -> list[Any]:
-        replies = await run(line, commands, patience=patience)
-        if commands[0][0] != "EVALSHA" or any(isinstance(one, Exception) for one in replies):
-            return replies  # scripts were missing and are being loaded
-        monkeypatch.setattr(Line, "run", run)
-        raise RedisConnectionError("the reply was lost")
-
-    monkeypatch.setattr(Line, "run", run_and_lose)
-
-
-async def test_claim_whose_reply_is_lost_is_given_back(
-    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_claim_whose_reply_is_lost_is_given_back(backend: RedisBackend) -> None:
     """What a claim started whose reply never came is put back at the front, with no attempt burnt."""
     ids = await stage.add(backend, "a", "b", "c")
-    _lose_next_reply(monkeypatch)
 
-    claimed = await stage.claim(backend, count=2)
+    with lose_next_reply():
+        claimed = await stage.claim(backend, count=2)
 
     assert claimed == []
     assert await stage.queued(backend) == ids
@@ -307,31 +289,28 @@ async def test_claim_whose_reply_is_lost_is_given_back(
 
 
 async def test_settle_and_claim_whose_replies_are_lost_settle_once_and_give_back(
-    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+    backend: RedisBackend,
 ) -> None:
     """Of a pipeline whose replies are lost, what was settled stays settled, and what was claimed is given back."""
     first = await stage.start(backend, "first")
     await stage.add(backend, "second")
-    _lose_next_reply(monkeypatch)
+    outcome = Finished(1_700_000_000.0, b"1")
 
-    answer = await backend.settle(
-        SEAT, [(first, Finished(1_700_000_000.0, b"1"))], stage.request(1)
-    )
+    with lose_next_reply():
+        answer = await backend.settle(SEAT, [(first, outcome)], stage.request(1))
 
     assert (answer.claims, answer.refused) == ((), ())
     assert await stage.status_of(backend, "first") == "finished"
     assert await stage.queued(backend) == ["second"]
 
 
-async def test_claim_whose_reply_is_lost_leaves_the_runs_it_knows(
-    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_claim_whose_reply_is_lost_leaves_the_runs_it_knows(backend: RedisBackend) -> None:
     """Only what the lost claim started is given back; the worker's other runs go on."""
     known = await stage.start(backend, "known")
     await stage.add(backend, "unseen")
-    _lose_next_reply(monkeypatch)
 
-    await stage.claim(backend)
+    with lose_next_reply():
+        await stage.claim(backend)
 
     assert await stage.places(backend, "known") == ["wip:q"]
     assert (await backend.extend(SEAT, [known], TALLY)).lost == frozenset()

@@ -27,6 +27,8 @@ class Plan:
     result: Any = None
     raises: int = 0
     fails: bool = False
+    is_stopped: bool = False
+    """It is cancelled, wherever that meets it."""
     repeats: int = 0
     """How often it is run again after it has succeeded."""
     after: tuple[str, ...] = ()
@@ -137,7 +139,9 @@ def _wrong_end(evidence: Evidence, job_id: str, plan: Plan, runs: Sequence[Run])
     if traceback is not None and "AbandonedJobError" in traceback and status == "failed":
         kills = evidence.in_flight[job_id]
         return [] if kills >= evidence.max_deaths else [f"{job_id}: abandoned after {kills} kills"]
-    if plan.fails:
+    if plan.is_stopped:
+        fine = status in ("stopped", "canceled")
+    elif plan.fails:
         fine = status == "failed" and told["raise"] >= plan.raises
     else:
         fine = status == "finished" and result == plan.result and told["end"] > plan.repeats

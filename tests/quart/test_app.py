@@ -148,7 +148,8 @@ async def test_page_follows_a_job(config: dict[str, Any]) -> None:
         client = serving.test_client()
         job = await jobs.steps.queue()
 
-        text = (await (await client.get(f"/follow/{job.id}")).get_data()).decode()
+        answer = await client.get(f"/follow/{job.id}")
+        text = str(await answer.get_data(as_text=True))
         async with client.websocket(f"/follow/{job.id}/ws") as websocket:
             last = await websocket.receive_json()
 

@@ -14,11 +14,13 @@ import struct
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import hiredis
+
+from tests.support.chaos_rules import Cut, Loss, Matching, Trap, matches
 
 T = TypeVar("T")
 
@@ -48,47 +50,12 @@ class Traffic:
         return Traffic(*(now - then for now, then in pairs))
 
 
-@dataclass
-class _Trap:
-    """Call back at the n-th matching chunk."""
-
-    matching: bytes
-    remaining: int
-    callback: Callable[[], object]
-    forward: bool
-    fired: threading.Event = field(default_factory=threading.Event)
-
-
-@dataclass
-class _Loss:
-    """Swallow the reply of a matching command: the next one, or a part of all if there is a ``rate``."""
-
-    matching: bytes
-    keep: int
-    rate: float = 1.0
-    dice: random.Random | None = None
-    happened: threading.Event = field(default_factory=threading.Event)
-
-    def strikes(self, commands: Sequence[bytes]) -> bool:
-        if not any(self.matching in command for command in commands):
-            return False
-        return self.dice is None or self.dice.random() < self.rate
-
-
-@dataclass
-class _Cut:
-    """A loss under way on one connection: it ends when ``replies`` replies have come back."""
-
-    loss: _Loss
-    replies: int
-    held: bytearray = field(default_factory=bytearray)
-
-
 class ChaosProxy:
     """A proxy for ``redis_url`` on a loopback port, running from the start of ``with`` to its end.
 
     ``matching`` stands for bytes in a command and its arguments joined by spaces, as in ``b"SET key"`` or the SHA-1 of a script;
-    ``b""`` is any command. What ``on_request`` and the losses return is set once they have happened, for the test to assert::
+    ``b""`` is any command; it can also be a function of all commands that a chunk completes. What ``on_request`` and the losses
+    return is set once they have happened, for the test to assert::
 
         with ChaosProxy(redis_url) as proxy:
             lost = proxy.drop_next_reply(b"INCR")
@@ -103,14 +70,16 @@ class ChaosProxy:
         self._ready: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(target=self._run, name="chaos-proxy", daemon=True)
         self._links: set[_Link] = set()
-        self._traps: list[_Trap] = []
-        self._losses: list[_Loss] = []
+        self._traps: list[Trap] = []
+        self._losses: list[Loss] = []
         self._errors: list[Exception] = []
+        self._recorded: list[Sequence[bytes]] | None = None
         self._counts = dict.fromkeys(Traffic.__dataclass_fields__, 0)
         self._lost = 0
         self._delay = self._jitter = 0.0
         self._rate: float | None = None
         self._step: int | None = None
+        self._idle_limit: float | None = None
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -155,6 +124,16 @@ class ChaosProxy:
         """How often a reply was dropped or truncated."""
         return self._lost
 
+    def record(self) -> list[Sequence[bytes]]:
+        """Return a list to which the commands of every chunk are appended from now on."""
+        recorded: list[Sequence[bytes]] = []
+        self._recorded = recorded
+        return recorded
+
+    def reset_idle_after(self, seconds: float | None) -> None:
+        """Reset connections on which nothing has come or gone for so long, as load balancers do; None stops it."""
+        self._idle_limit = seconds
+
     def reset_all(self) -> None:
         """Reset every connection (RST, to both sides); new ones are taken as before."""
         self._do(self._reset_all)
@@ -179,36 +158,36 @@ class ChaosProxy:
         """Relay ``n`` bytes at a time, so that both sides see fragments; None stops it."""
         self._step = n
 
-    def drop_next_reply(self, matching: bytes = b"") -> threading.Event:
+    def drop_next_reply(self, matching: Matching = b"") -> threading.Event:
         """Let the next matching command through, swallow its reply, then reset the connection.
 
         Commands that came in the same chunk (a pipeline) share the fate: all ran, all replies are lost.
         """
-        return self._lose(_Loss(matching, keep=0))
+        return self._lose(Loss(matching, keep=0))
 
-    def truncate_next_reply(self, matching: bytes = b"", keep: int = 1) -> threading.Event:
+    def truncate_next_reply(self, matching: Matching = b"", keep: int = 1) -> threading.Event:
         """As ``drop_next_reply``, but let the first ``keep`` bytes through, then close the connection."""
-        return self._lose(_Loss(matching, keep))
+        return self._lose(Loss(matching, keep))
 
-    def drop_replies(self, rate: float, seed: int, matching: bytes = b"") -> threading.Event:
+    def drop_replies(self, rate: float, seed: int, matching: Matching = b"") -> threading.Event:
         """Drop the replies to a part of the matching chunks from now on, 0.02 for 2 %; ``heal()`` ends it."""
-        return self._lose(_Loss(matching, 0, rate, random.Random(seed)))
+        return self._lose(Loss(matching, 0, rate, random.Random(seed)))
 
     def truncate_replies(
-        self, rate: float, seed: int, matching: bytes = b"", keep: int = 1
+        self, rate: float, seed: int, matching: Matching = b"", keep: int = 1
     ) -> threading.Event:
         """Truncate instead of dropping."""
-        return self._lose(_Loss(matching, keep, rate, random.Random(seed)))
+        return self._lose(Loss(matching, keep, rate, random.Random(seed)))
 
     def on_request(
-        self, matching: bytes, n: int, callback: Callable[[], object], *, forward: bool = True
+        self, matching: Matching, n: int, callback: Callable[[], object], *, forward: bool = True
     ) -> threading.Event:
         """Call ``callback()``, in the proxy's thread, just before the n-th matching chunk from now on is forwarded.
 
         With ``forward=False`` Redis never sees that chunk, and the connection is reset. What the callback raises is raised when the
         proxy is closed.
         """
-        trap = _Trap(matching, n, callback, forward)
+        trap = Trap(matching, n, callback, forward)
         self._do(lambda: self._traps.append(trap))
         return trap.fired
 
@@ -217,14 +196,14 @@ class ChaosProxy:
         self._traps.clear()
         self._losses.clear()
         self._delay = self._jitter = 0.0
-        self._rate = self._step = None
+        self._rate = self._step = self._idle_limit = None
         self.resume()
 
     def _reset_all(self) -> None:
         for link in list(self._links):
             link.reset()
 
-    def _lose(self, loss: _Loss) -> threading.Event:
+    def _lose(self, loss: Loss) -> threading.Event:
         self._do(lambda: self._losses.append(loss))
         return loss.happened
 
@@ -294,6 +273,10 @@ class ChaosProxy:
             await asyncio.sleep(size / self._rate)
         await self._flowing.wait()
 
+    def is_tired_of(self, idle_s: float) -> bool:
+        """Whether a connection that has been idle for so long is reset."""
+        return self._idle_limit is not None and idle_s > self._idle_limit
+
     async def send(self, writer: asyncio.StreamWriter, chunk: bytes) -> None:
         """Write ``chunk``, in fragments if so wanted."""
         step = self._step or len(chunk)
@@ -305,9 +288,11 @@ class ChaosProxy:
 
     def admits(self, commands: Sequence[bytes]) -> bool:
         """Spring the traps; False if a chunk that completes ``commands`` must not be forwarded."""
+        if self._recorded is not None and commands:
+            self._recorded.append(commands)
         sprung = []
         for trap in list(self._traps):
-            if any(trap.matching in command for command in commands):
+            if matches(trap.matching, commands):
                 trap.remaining -= 1
                 if trap.remaining == 0:
                     self._traps.remove(trap)
@@ -317,7 +302,7 @@ class ChaosProxy:
             trap.fired.set()
         return all(trap.forward for trap in sprung)
 
-    def loss_for(self, commands: Sequence[bytes]) -> _Loss | None:
+    def loss_for(self, commands: Sequence[bytes]) -> Loss | None:
         """Return the loss that strikes a chunk that completes ``commands``."""
         for loss in self._losses:
             if loss.strikes(commands):
@@ -326,7 +311,7 @@ class ChaosProxy:
                 return loss
         return None
 
-    def note_lost(self, loss: _Loss) -> None:
+    def note_lost(self, loss: Loss) -> None:
         """Count a loss that has happened."""
         self._lost += 1
         loss.happened.set()
@@ -352,7 +337,8 @@ class _Link:
         self._replies = 0
         self._answered = True
         self._subscribed = False
-        self._cut: _Cut | None = None
+        self._cut: Cut | None = None
+        self._busy_at = asyncio.get_running_loop().time()
 
     def reset(self) -> None:
         """Send RST to both sides."""
@@ -372,6 +358,7 @@ class _Link:
         pumps = [
             asyncio.create_task(self._upstream(self._client[0], writer)),
             asyncio.create_task(self._downstream(reader, self._client[1])),
+            asyncio.create_task(self._tire()),
         ]
         try:
             done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -396,7 +383,7 @@ class _Link:
                 self.reset()
                 return
             if self._cut is None and (loss := self._proxy.loss_for(commands)):
-                self._cut = _Cut(loss, self._commands)
+                self._cut = Cut(loss, self._commands)
             await self._proxy.send(writer, chunk)
 
     async def _downstream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -412,12 +399,20 @@ class _Link:
         self._proxy.count("bytes_to_client", len(chunk))
         await self._proxy.send(writer, chunk)
 
+    async def _tire(self) -> None:
+        """Reset the connection once it has been idle for as long as the proxy bears it."""
+        loop = asyncio.get_running_loop()
+        while not self._proxy.is_tired_of(loop.time() - self._busy_at):
+            await asyncio.sleep(0.05)
+        self.reset()
+
     async def _next(self, reader: asyncio.StreamReader) -> bytes:
         chunk = await reader.read(_CHUNK)
+        self._busy_at = asyncio.get_running_loop().time()
         await self._proxy.passage(len(chunk))
         return chunk
 
-    async def _is_cut(self, cut: _Cut, chunk: bytes, writer: asyncio.StreamWriter) -> bool:
+    async def _is_cut(self, cut: Cut, chunk: bytes, writer: asyncio.StreamWriter) -> bool:
         cut.held += chunk
         if self._replies < cut.replies:
             return False

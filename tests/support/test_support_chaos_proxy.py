@@ -264,3 +264,36 @@ def test_proxy_keeps_the_rest_of_the_url() -> None:
     proxy = ChaosProxy("redis://u:p%40@10.0.0.1:7000/3?protocol=2")
     proxy.port = 1
     assert proxy.url == "redis://u:p%40@127.0.0.1:1/3?protocol=2"
+
+
+async def test_proxy_resets_idle_connections(through: Any, chaos_proxy: ChaosProxy) -> None:
+    """One that says something now and then stays."""
+    chaos_proxy.reset_idle_after(1.0)
+    for _ in range(6):
+        await asyncio.sleep(0.25)
+        await through.ping()
+
+    await eventually(lambda: chaos_proxy.open_connections == 0)
+
+    with pytest.raises(redis.ConnectionError):
+        await through.ping()
+    assert await through.ping()
+
+
+async def test_proxy_records_and_strikes_by_what_a_chunk_holds(
+    through: Any, chaos_proxy: ChaosProxy, redis_client: redis.Redis, key_prefix: str
+) -> None:
+    """A rule may look at all commands of a chunk; what came is written down."""
+    key = f"{key_prefix}:suspended"
+    recorded = chaos_proxy.record()
+    lost = chaos_proxy.drop_next_reply(lambda commands: len(commands) == 2)
+
+    await through.incr(key)
+    pipeline = through.pipeline(transaction=False).incr(key).incr(key)
+    with pytest.raises(redis.ConnectionError):
+        await pipeline.execute()
+
+    assert lost.is_set()
+    assert redis_client.get(key) == b"3"
+    assert [len(commands) for commands in recorded] == [1, 2]
+    assert recorded[0] == [f"INCRBY {key} 1".encode()]

@@ -12,11 +12,11 @@ local function place(verdict, parents)
     end_as_canceled(ARG.id, ARG.queue, ARG.now_iso) -- a parent had failed before
   elseif ARG.to ~= STATUS.queued then
     if verdict ~= 'met' then
-      register_with(ARG.id, parents)
+      register_with(ARG.id, parents, ARG.policy)
     end
     schedule(ARG.id, ARG.queue, ARG.at ~= '' and tonumber(ARG.at) or now + tonumber(ARG.delay))
   elseif verdict ~= 'met' then
-    defer(ARG.id, ARG.queue, parents)
+    defer(ARG.id, ARG.queue, parents, ARG.policy)
   elseif ARG.rate ~= '' then
     line_up(ARG.id, ARG.rate, ARG.now_iso)
   else
@@ -56,6 +56,9 @@ if exists and old[4] then
 end
 if ARG.ttl ~= '' then
   redis.call('EXPIRE', key, ARG.ttl)
+end
+if redis.call('PERSIST', K.dependents(ARG.id)) == 1 and ARG.ttl ~= '' then -- some waited for it before it was there
+  redis.call('EXPIRE', K.dependents(ARG.id), ARG.ttl + DAY)
 end
 if ARG.group ~= '' then
   redis.call('SADD', K.groups(), ARG.group)

@@ -12,7 +12,7 @@ for _, id in ipairs(redis.call('ZRANGE', key, first, first + limit - 1)) do
   if status ~= STATUS.deferred then
     redis.call('ZREM', key, id)
   else
-    free(id, nil, 'deleted', ARG.now_iso)
+    free(id, nil, nil, ARG.now_iso)
   end
 end
 return {REPLY.OK, redis.call('EXISTS', K.releasing())}

@@ -7,8 +7,11 @@ local SLICE = 100
 -- The parent and the one that was unmet last settle it most often; all of them are looked at only then.
 local function verdict_on(child, parent, how, policy, ids, last_unmet)
   local verdict, unmet = judge({last_unmet or parent, parent}, policy, parent, how)
-  if verdict == 'met' then
-    verdict, unmet = judge(parents_of(child, ids), policy, parent, how)
+  if verdict == 'met' or not parent then
+    local function gone(one)
+      return redis.call('SISMEMBER', K.dependencies(child), one) == 1 and 'deleted'
+    end
+    verdict, unmet = judge(parents_of(child, ids), policy, parent, how, not parent and policy == 'cancel', not parent and gone)
     if unmet then
       redis.call('HSET', K.job(child), 'aio_unmet', unmet)
     end
@@ -16,7 +19,7 @@ local function verdict_on(child, parent, how, policy, ids, last_unmet)
   return verdict
 end
 
--- `parent` is nil where nobody has just ended; then a parent that is gone does not count as done.
+-- `parent` is nil where nobody has just ended; then a parent that is gone counts as done only if it is known to have been.
 local function free(child, parent, how, iso)
   local found = redis.pcall('HMGET', K.job(child), 'status', 'origin', 'dependency_ids', 'allow_dependency_failures',
     'aio_on_parent_failure', 'enqueue_at_front', 'rate_limit_key', 'aio_unmet')
@@ -26,7 +29,7 @@ local function free(child, parent, how, iso)
   local origin, policy = found[2] or '', policy_of(found[4], found[5])
   local verdict = verdict_on(child, parent, how, policy, found[3], found[8])
   if verdict == 'pending' or verdict == 'never' and policy ~= 'cancel' then
-    return
+    return parent and redis.call(is_met(how, policy) and 'SREM' or 'SADD', K.dependencies(child), parent)
   end
   redis.call('ZREM', K.deferred(origin), child)
   if parent then

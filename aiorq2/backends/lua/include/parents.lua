@@ -15,15 +15,20 @@ local function parents_of(child, ids)
   return redis.call('SMEMBERS', K.dependencies(child))
 end
 
--- A parent that is gone counts as done, as in RQ. `known` is one whose status is `how`, whatever is stored; without it, `how` is that
--- of those that are gone. One that is unmet is returned as well. They are asked from the last to the first, since the first are done
--- first; all of them only if `thorough`.
-local function judge(parents, policy, known, how, thorough)
+-- A parent that is gone counts as done, as in RQ.
+local function is_met(status, policy)
+  return type(status) ~= 'string' or status == STATUS.finished or FORGIVEN[policy][status]
+end
+
+-- `known` is a parent whose status is `how`, whatever is stored; `gone` says the status of those that are gone, if it matters. One
+-- that is unmet is returned as well. They are asked from the last to the first, since the first are done first; all of them only if
+-- `thorough`.
+local function judge(parents, policy, known, how, thorough, gone)
   local unmet
   for i = #parents, 1, -1 do
     local parent = parents[i]
-    local status = parent == known and how or redis.pcall('HGET', K.job(parent), 'status') or not known and how
-    if type(status) == 'string' and status ~= STATUS.finished and not FORGIVEN[policy][status] then
+    local status = parent == known and how or redis.pcall('HGET', K.job(parent), 'status') or gone and gone(parent)
+    if not is_met(status, policy) then
       unmet = parent
       if BAD[status] then
         return 'never', unmet

@@ -9,7 +9,7 @@ local function still_waits(job, queue, ids, policy, iso)
   if verdict == 'never' and policy == 'cancel' then
     end_as_canceled(job, queue, iso)
   elseif verdict ~= 'met' then
-    defer(job, queue, parents)
+    defer(job, queue, parents, policy)
   end
   return verdict ~= 'met'
 end

@@ -33,7 +33,7 @@ end
 local function wait_behind(job, queue, earlier)
   redis.call('HSET', K.job(job), 'dependency_id', earlier[1], 'dependency_ids', cjson.encode(earlier),
     'allow_dependency_failures', 1, 'aio_on_parent_failure', 'run')
-  defer(job, queue, earlier)
+  defer(job, queue, earlier, 'run')
 end
 
 -- An entry remembers its latest runs.
