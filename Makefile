@@ -2,10 +2,13 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Tests mostly wait, so there are more processes than cores. ARGS="-n 0" runs them in one.
+PROCESSES ?= 4
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+IN_PARALLEL := -n $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup fmt check test test-all demo bench redis
@@ -36,10 +39,10 @@ check: $(STAMP) ## Format, lint, types, layers, and freshness of the generated d
 	@echo "check: all is well"
 
 test: $(STAMP) redis ## Run the tests that are not slow
-	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	@$(BIN)/python -m pytest -m 'not slow' $(IN_PARALLEL) $(ARGS)
 
 test-all: $(STAMP) redis ## Run every test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(IN_PARALLEL) $(ARGS)
 
 demo: $(STAMP) ## Count the words of the standard library, one job a file, in memory
 	@$(BIN)/python examples/wordcount.py $(ARGS)
