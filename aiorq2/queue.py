@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from secrets import token_hex
-from typing import Any
+from typing import Any, ClassVar, Never, Self
 from uuid import uuid4
 
+from aiorq2 import left_out
 from aiorq2.allowlist import warn_if_not_allowed
-from aiorq2.backends import connect, inspect
-from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends import inspect
+from aiorq2.backends.kept import Source, backend_of
 from aiorq2.backends.wire import record_of_spec
 from aiorq2.callables import describe_call, name_of
 from aiorq2.contents import QueueContents
@@ -61,26 +62,27 @@ class Queue(QueueContents):
     >>> job = await queue.enqueue(add, 1, 2, job_timeout=60)
     """
 
+    DEFAULT_TIMEOUT: ClassVar[int] = DEFAULT_TIMEOUT
+    """Seconds that a run may take where nobody says how long; RQ's."""
+
     def __init__(
         self,
         name: str = "default",
-        backend: RedisBackend | None = None,
+        backend: Source | None = None,
         *,
         default_timeout: Duration | None = None,
         is_async: bool = True,
         serializer: str | Serializer | object | None = None,
         results: ResultStore = "hash",
         payload_limit: int = PAYLOAD_LIMIT,
-        connection: Any = None,
+        connection: Source | None = None,
+        **unused: Never,
     ) -> None:
-        if backend is not None and connection is not None:
-            raise InvalidOption("Queue: give backend or connection, not both")
+        left_out.refuse("Queue", unused, left_out.QUEUE)
         if results not in ("hash", "stream"):
             raise InvalidOption(f"Queue(results={results!r}): 'hash' or 'stream'")
         self.name = checked_name(name, "queue")
-        if not isinstance(backend, RedisBackend):  # RQ's connection may stand in its place
-            backend = connect(backend if backend is not None else connection)
-        self.backend = backend
+        self.backend = backend_of(backend, connection)
         self.default_timeout = (
             _timeout(default_timeout) if default_timeout is not None else DEFAULT_TIMEOUT
         )
@@ -142,19 +144,24 @@ class Queue(QueueContents):
         spec = replace(spec, status=JobStatus.SCHEDULED, due_at=due_at, due_in=due_in)
         return await self._send_prepared(spec, job)
 
-    async def schedule_job(self, job: Job, moment: datetime) -> Job:
+    async def schedule_job(self, job: Job, moment: datetime, unique: bool = False) -> Job:
         """Have a job wait for its time: one that ``create_job`` made, or one that is scheduled, for which it is another time.
+
+        Args:
+            unique: a job with this id must not exist yet.
 
         Raises:
             InvalidJobOperation: it waits in a queue, runs or has ended.
+            DuplicateJobError: ``unique`` and the id is taken.
 
         Redis: 1 call.
         """
         due_at = as_utc(moment).timestamp()
         if job.spec is None:
+            _refuse_duplicate(job, unique)
             await self.backend.reschedule(job.id, due_at)
             return job
-        spec = replace(job.spec, origin=self.name, status=JobStatus.SCHEDULED, due_at=due_at)
+        spec = replace(self._adopted(job.spec, unique), status=JobStatus.SCHEDULED, due_at=due_at)
         return await self._send_prepared(spec, job)
 
     async def enqueue_call(
@@ -236,25 +243,32 @@ class Queue(QueueContents):
         job.prepare(spec)
         return job
 
-    async def enqueue_job(self, job: Job, at_front: bool = False) -> Job:
+    async def enqueue_job(self, job: Job, at_front: bool = False, unique: bool = False) -> Job:
         """Enqueue a job that ``create_job`` made, or one of this queue that has ended, again. Redis: 1 call.
+
+        Args:
+            unique: a job with this id must not exist yet.
 
         Raises:
             InvalidJobOperation: it is waiting or running, or belongs to another queue.
+            DuplicateJobError: ``unique`` and the id is taken.
         """
         if job.spec is None:
+            _refuse_duplicate(job, unique)
             if job.origin != self.name:
                 raise InvalidJobOperation(
                     f"job {job.id!r}: cannot enqueue in {self.name!r}, it is a job of queue {job.origin!r}"
                 )
             await self.backend.requeue(job.id, at_front=at_front)
             return job
-        spec = replace(
-            job.spec,
-            origin=self.name,
-            options=replace(job.spec.options, at_front=at_front or job.spec.options.at_front),
-        )
-        return await self._send_prepared(spec, job)
+        spec = self._adopted(job.spec, unique)
+        options = replace(spec.options, at_front=at_front or spec.options.at_front)
+        return await self._send_prepared(replace(spec, options=options), job)
+
+    def _adopted(self, spec: JobSpec, unique: bool) -> JobSpec:
+        """Return a job that was made somewhere as one of this queue."""
+        options = replace(spec.options, unique=unique or spec.options.unique)
+        return replace(spec, origin=self.name, options=options)
 
     async def _enqueue(
         self, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], options: EnqueueOptions
@@ -335,9 +349,34 @@ class Queue(QueueContents):
     # -- finding ---------------------------------------------------------------------------------------------------------
 
     @classmethod
-    async def all(cls, backend: RedisBackend, **options: Any) -> list[Queue]:
+    async def all(
+        cls, backend: Source | None = None, *, connection: Source | None = None, **options: Any
+    ) -> list[Self]:
         """Return every queue that ever had a job; ``options`` as for ``Queue``."""
-        return [cls(name, backend, **options) for name in await inspect.queue_names(backend)]
+        found = backend_of(backend, connection)
+        return [cls(name, found, **options) for name in await inspect.queue_names(found)]
+
+    @classmethod
+    def from_queue_key(
+        cls,
+        queue_key: str,
+        backend: Source | None = None,
+        *,
+        connection: Source | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return the queue whose list has this key; ``options`` as for ``Queue``.
+
+        Raises:
+            InvalidOption: it is not the key of a queue under the backend's prefix.
+        """
+        found = backend_of(backend, connection)
+        prefix = found.keys.queue("")
+        if not queue_key.startswith(prefix):
+            raise InvalidOption(
+                f"{queue_key[:60]!r} is not the key of a queue: they begin with {prefix!r}"
+            )
+        return cls(queue_key.removeprefix(prefix), found, **options)
 
 
 def split_options(
@@ -391,6 +430,11 @@ def _refuse_unknown(options: Mapping[str, Any]) -> None:
         raise InvalidOption(
             f"{', '.join(unknown)} {what}; there are {', '.join(sorted(OPTION_NAMES))}"
         )
+
+
+def _refuse_duplicate(job: Job, unique: bool) -> None:
+    if unique:
+        raise DuplicateJobError(f"job {job.id!r}: it exists, and was to be unique")
 
 
 def _timeout(value: Duration) -> int | float:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from aiorq2.backends.base import Ended, JobRecord, Observed
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.callables import describe_call
+from aiorq2.callables import describe_call, resolve
 from aiorq2.errors import DeserializationError, JobCancelled, JobFailed, NoSuchJobError
 from aiorq2.options import JobSpec
 from aiorq2.payloads import Call, decode_call, decode_value
 from aiorq2.results import Result, ResultType, result_of_entry, value_of_record
 from aiorq2.serializers import Serializer
 from aiorq2.states import JobStatus
+from aiorq2.terms import Webhook, webhooks_of
 
 
 class SeenJob:
@@ -62,6 +64,15 @@ class SeenJob:
         return self._decoded().func_name
 
     @property
+    def func(self) -> Callable[..., Any]:
+        """The function itself, imported, or the method of ``instance``.
+
+        Raises:
+            UnknownFunction: there is none of this name here.
+        """
+        return resolve(self.func_name, self.instance)
+
+    @property
     def instance(self) -> object | None:
         """The object whose method is called, if one is."""
         return self._decoded().instance
@@ -75,6 +86,10 @@ class SeenJob:
     def kwargs(self) -> dict[str, Any]:
         """The keyword arguments."""
         return self._decoded().kwargs
+
+    def get_call_string(self) -> str:
+        """Return the call as a text, with what is long cut; also where ``description`` says something else."""
+        return describe_call(self.func_name, self.args, self.kwargs)
 
     @property
     def data(self) -> bytes:
@@ -166,6 +181,11 @@ class SeenJob:
         return self._record.time("ended_at")
 
     @property
+    def last_heartbeat(self) -> datetime | None:
+        """When its worker was last heard of, if that is one of rq's; ours tell by run: ``get_executions()``."""
+        return self._record.time("last_heartbeat")
+
+    @property
     def worker_name(self) -> str | None:
         """The worker of the last run."""
         return self._record.text("worker_name")
@@ -174,6 +194,21 @@ class SeenJob:
     def retries_left(self) -> int | None:
         """How often it may still be repeated after an exception."""
         return self._record.number("retries_left")
+
+    @property
+    def should_retry(self) -> bool:
+        """Whether it is repeated after the next exception."""
+        return (self.retries_left or 0) > 0
+
+    @property
+    def retry_intervals(self) -> list[float]:
+        """Seconds before each retry; counted from the end, as in RQ."""
+        return self._record.reals("retry_intervals")
+
+    @property
+    def enqueue_at_front_on_retry(self) -> bool:
+        """Whether a retry without delay goes to the front of its queue."""
+        return self._record.number("enqueue_at_front_on_retry") == 1
 
     @property
     def number_of_retries(self) -> int | None:
@@ -211,6 +246,20 @@ class SeenJob:
         return self._record.number("rate_limit_concurrency")
 
     @property
+    def has_rate_limit(self) -> bool:
+        """Whether it has one."""
+        return self.rate_limit_key is not None
+
+    @property
+    def webhooks(self) -> list[Webhook]:
+        """The URLs that are called when it has ended.
+
+        Raises:
+            InvalidOption: somebody has written something else there.
+        """
+        return webhooks_of(self._record.text("webhooks"))
+
+    @property
     def enqueue_at_front(self) -> bool:
         """Whether it goes to the front of its queue when its time has come."""
         return self._record.number("enqueue_at_front") == 1
@@ -230,6 +279,29 @@ class SeenJob:
         """The ids of the jobs that it waits, or waited, for."""
         return self._record.texts("dependency_ids")
 
+    @property
+    def success_callback(self) -> Callable[..., Any] | None:
+        """The function to call when it has succeeded, imported.
+
+        Raises:
+            UnknownFunction: there is none of its name here (so for the other two).
+        """
+        return self._callback("success")
+
+    @property
+    def failure_callback(self) -> Callable[..., Any] | None:
+        """The function to call when it has failed."""
+        return self._callback("failure")
+
+    @property
+    def stopped_callback(self) -> Callable[..., Any] | None:
+        """The function to call when it was stopped."""
+        return self._callback("stopped")
+
+    def _callback(self, event: str) -> Callable[..., Any] | None:
+        name = self.callback_name(event)
+        return None if name is None else resolve(name)
+
     def callback_name(self, event: str) -> str | None:
         """Return the dotted name of the function to call on ``success``, ``failure`` or ``stopped``."""
         return self._record.text(f"{event}_callback_name")
@@ -237,6 +309,43 @@ class SeenJob:
     def callback_timeout(self, event: str) -> int | None:
         """Return how many seconds that function may take."""
         return self._record.number(f"{event}_callback_timeout")
+
+    def get_ttl(self, default_ttl: int | None = None) -> int | None:
+        """Return ``ttl``, or the default where the job does not say."""
+        return default_ttl if self.ttl is None else self.ttl
+
+    def get_result_ttl(self, default_ttl: int) -> int:
+        """Return ``result_ttl``, or the default where the job does not say."""
+        return default_ttl if self.result_ttl is None else self.result_ttl
+
+    def to_dict(self) -> Mapping[str, bytes]:
+        """Return the fields as they lie in Redis."""
+        return dict(self._record.fields)
+
+    @property
+    def key(self) -> str:
+        """The key in Redis."""
+        return self._backend.keys.job(self.id)
+
+    @property
+    def dependents_key(self) -> str:
+        """The key of the set of those that wait for it."""
+        return self._backend.keys.dependents(self.id)
+
+    @property
+    def dependencies_key(self) -> str:
+        """The key of the set of those that it waits for."""
+        return self._backend.keys.dependencies(self.id)
+
+    @property
+    def backend(self) -> RedisBackend:
+        """Where it lives."""
+        return self._backend
+
+    @property
+    def serializer(self) -> Serializer:
+        """What reads its payload and results."""
+        return self._serializer
 
     def see_status(self, status: JobStatus) -> None:
         """Take ``status`` for the last one seen: callbacks run before it is written, and see it all the same, as in RQ."""
