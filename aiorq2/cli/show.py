@@ -52,7 +52,7 @@ def as_lines(snapshot: Snapshot, sections: Sections) -> Iterator[str]:
         yield ""
     if sections.workers:
         yield from (
-            f"{_identity(one)}: {_state(one)} {_duties(one)}, {one.running} running"
+            f"{_identity(one)}: {_state(one)} {_duties(one)}, {one.current_execution_count} running"
             for one in snapshot.workers
         )
         yield f"{len(snapshot.workers)} workers, {len(snapshot.queues)} queues"
@@ -116,7 +116,11 @@ def _worker_table(snapshot: Snapshot) -> Any:
             Text(printable(", ".join(one.queues))),
             *(
                 Text(f"{number:,}")
-                for number in (one.running, one.successful_jobs, one.failed_jobs)
+                for number in (
+                    one.current_execution_count,
+                    one.successful_job_count,
+                    one.failed_job_count,
+                )
             ),
             Text(_ago(one.last_heartbeat)),
         )
@@ -149,7 +153,7 @@ def _state(one: WorkerRecord) -> str:
 
 def _duties(one: WorkerRecord) -> str:
     queues = printable(", ".join(one.queues))
-    return f"{queues}. jobs: {one.successful_jobs} finished, {one.failed_jobs} failed"
+    return f"{queues}. jobs: {one.successful_job_count} finished, {one.failed_job_count} failed"
 
 
 def _closing(snapshot: Snapshot) -> Iterator[str]:
