@@ -37,6 +37,12 @@ async def delete_dependents(backend: RedisBackend, job_id: str) -> None:
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not _is_fine(outcome):
                 raise outcome
+        deleted = [
+            one
+            for one, outcome in zip(reversed(chunk), outcomes, strict=True)
+            if not isinstance(outcome, InvalidJobOperation)
+        ]
+        await backend.run(["SREM", backend.keys.dependents(job_id), "", *deleted])
 
 
 def _is_fine(error: BaseException) -> bool:

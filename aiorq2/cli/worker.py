@@ -16,16 +16,17 @@ import click
 from click.core import ParameterSource
 
 from aiorq2 import pool
+from aiorq2.callables import resolve
 from aiorq2.cli import logs
 from aiorq2.cli.options import Connection
 from aiorq2.cli.worker_options import worker_options
-from aiorq2.errors import AiorqError, InvalidOption
+from aiorq2.errors import AiorqError, InvalidOption, UnknownFunction
 from aiorq2.worker import Worker
 
 LEAVE_AFTER_S = 5.0
 """How long the interpreter may take to shut down once the worker has stopped."""
 
-_NOT_FOR_CHILDREN = {"url", "name", "processes", "reload", "supervised"}
+_NOT_FOR_CHILDREN = {"url", "name", "processes", "reload", "supervised", "pid"}
 
 
 @click.command()
@@ -42,6 +43,8 @@ def worker(context: click.Context, /, connection: Connection, **settings: Any) -
         settings["log_format"],
         label=label,
     )
+    if settings["pid"]:
+        Path(settings["pid"]).write_text(f"{os.getpid()}\n")
     is_pool = (settings["processes"] > 1 or settings["reload"]) and not settings["supervised"]
     context.exit(
         _supervise(context, connection, settings) if is_pool else _serve(connection, settings)
@@ -118,6 +121,7 @@ async def _work(connection: Connection, settings: dict[str, Any], leash: pool.Le
             lease=settings["lease"],
             grace=settings["grace"],
             default_result_ttl=int(settings["results_ttl"]),
+            exception_handlers=[_handler(name) for name in settings["exception_handler"]],
             serializer=settings["serializer"],
             allow=settings["allow"],
             dequeue_strategy=settings["dequeue_strategy"],
@@ -135,6 +139,13 @@ async def _work(connection: Connection, settings: dict[str, Any], leash: pool.Le
         return worker.stuck_threads
     finally:
         await backend.close()
+
+
+def _handler(name: str) -> Callable[..., Any]:
+    try:
+        return resolve(name)
+    except UnknownFunction as error:
+        raise InvalidOption(f"--exception-handler {name}: {error}") from error
 
 
 def _prepare_imports(folders: Sequence[str], modules: Sequence[str]) -> None:
