@@ -7,19 +7,17 @@ from collections.abc import Mapping
 from aiorq2.errors import InvalidOption
 
 _LOGGING = "the library does not configure logging: set up the logger 'aiorq2', or run `aiorq2 worker --log-level`"
-_CLASSES = "jobs, queues and registries are what they are; derive a class of your own and use it where you make one"
+_CLASSES = "what is handed out are `Job` and `Queue`; a `Queue` and a `Worker` take a `job_class`"
 _TIME_LIMITS = (
     "there is one way to end a run: `job_timeout` at the job, `default_timeout` at the queue"
 )
 
 QUEUE: Mapping[str, str] = {
-    "job_class": _CLASSES,
     "death_penalty_class": _TIME_LIMITS,
     "async": "it is called `is_async`",
 }
 REGISTRY: Mapping[str, str] = {"job_class": _CLASSES, "death_penalty_class": _TIME_LIMITS}
 WORKER: Mapping[str, str] = {
-    "job_class": _CLASSES,
     "queue_class": _CLASSES,
     "worker_ttl": "how soon others take over the jobs of a dead worker is `lease` (seconds)",
     "default_worker_ttl": "how soon others take over the jobs of a dead worker is `lease` (seconds)",
