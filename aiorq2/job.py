@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
 from aiorq2.backends import inspect, wire
 from aiorq2.backends.base import Ended, JobRecord, Observed
 from aiorq2.backends.kept import Source, backend_of
+from aiorq2.drafts import Draft, Func, arguments_of, refuse_unknown
 from aiorq2.errors import NoSuchJobError
 from aiorq2.executions import Execution
 from aiorq2.lineage import delete_dependents
-from aiorq2.options import JobSpec
+from aiorq2.loops import blocking_outside_the_loop
+from aiorq2.options import EnqueueOptions, JobSpec
 from aiorq2.payloads import encode_value
 from aiorq2.results import Result, ResultType, result_of_entry, result_of_record
 from aiorq2.seen import SeenJob
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.states import JobStatus
-
-T = TypeVar("T")
-Work = Callable[[], Coroutine[Any, Any, None]]
+from aiorq2.timing import Duration
 
 MAX_RESULTS = 50
 """How many entries ``results()`` reads at the most."""
@@ -47,6 +47,41 @@ class Job(SeenJob):
 
     control: Control | None = None
     """The run that this job is in, inside of it."""
+
+    # -- making ----------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        func: Func,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        backend: Source | None = None,
+        *,
+        connection: Source | None = None,
+        serializer: str | Serializer | None = None,
+        timeout: Duration | None = None,
+        id: str | None = None,
+        origin: str = "",
+        **options: Any,
+    ) -> Self:
+        """Return a job that is not in Redis yet: ``queue.enqueue_job`` puts it there, and so makes it one of that queue.
+
+        Args:
+            serializer: as the queue's.
+            timeout: seconds that a run may take; default: the queue's.
+            options: the other options of ``Queue.enqueue``.
+        """
+        refuse_unknown(options)
+        found, reads_with = backend_of(backend, connection), resolve_serializer(serializer)
+        draft = Draft(serializer=reads_with, origin=origin, created_at=found.time())
+        given = {"job_timeout": timeout, "job_id": id}
+        options |= {name: value for name, value in given.items() if value is not None}
+        asked = EnqueueOptions.checked(**options)
+        spec, call = draft.of_call(func, *arguments_of(args, kwargs), asked)
+        job = cls(wire.record_of_spec(spec), found, reads_with, call=call)
+        job.prepare(spec)
+        return job
 
     # -- finding ---------------------------------------------------------------------------------------------------------
 
@@ -349,43 +384,6 @@ class Job(SeenJob):
         self._record = wire.record_of_spec(spec)
 
 
-class Done:
-    """An awaitable that is done."""
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return
-        yield
-
-
-def blocking_outside_the_loop(work: Work, close: Work) -> Awaitable[None]:
-    """Return ``work()`` on an event loop; in a thread without one, do it before returning: on the worker's loop if it has one,
-    else on a new one, whose connections are closed with ``close()``."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        return work()
-    bridge = loop_bridge.get()
-    if bridge is not None:
-        bridge(work)
-    else:
-        asyncio.run(closing(work(), close))
-    return Done()
-
-
-async def closing(work: Awaitable[T], close: Work) -> T:
-    """Do ``work``, the last on this loop, and close its connections."""
-    try:
-        return await work
-    finally:
-        await close()
-
-
-loop_bridge: ContextVar[Callable[[Work], None] | None] = ContextVar(
-    "aiorq2_loop_bridge", default=None
-)
-"""How a thread that runs a job has something done on the worker's loop."""
 current_job: ContextVar[Job | None] = ContextVar("aiorq2_current_job", default=None)
 
 

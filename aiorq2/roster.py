@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from aiorq2.backends import inspect
+from aiorq2.backends.base import Tally
 from aiorq2.backends.inspect import WorkerRecord
 from aiorq2.backends.kept import Source, backend_of
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import InvalidOption
+from aiorq2.pump import Pump
 
 
 class Roster:
@@ -15,6 +17,10 @@ class Roster:
     name: str
     queues: tuple[str, ...]
     backend: RedisBackend
+    _pump: Pump | None
+    _last_tally: Tally
+
+    # -- of all ----------------------------------------------------------------------------------------------------------
 
     @classmethod
     async def all(
@@ -76,6 +82,37 @@ class Roster:
                 f"{worker_key[:60]!r} is not the key of a worker: they begin with {prefix!r}"
             )
         return await inspect.worker(found, worker_key.removeprefix(prefix))
+
+    # -- of itself -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _tally(self) -> Tally:
+        return self._last_tally if self._pump is None else self._pump.tally
+
+    @property
+    def state(self) -> str:
+        """What it does: ``idle``, ``busy`` or ``suspended``, or ``started`` while it does not work."""
+        return "started" if self._pump is None else self._pump.tally.state
+
+    @property
+    def successful_job_count(self) -> int:
+        """How many jobs have succeeded since ``work`` was called; so for the others below."""
+        return self._tally.successes
+
+    @property
+    def failed_job_count(self) -> int:
+        """How many runs have failed, those that are repeated included."""
+        return self._tally.failures
+
+    @property
+    def total_working_time(self) -> float:
+        """How many seconds all runs have taken."""
+        return self._tally.working_time_s
+
+    @property
+    def job_ids(self) -> tuple[str, ...]:
+        """The jobs that run now."""
+        return tuple(one.job_id for one in self._pump.leases()) if self._pump is not None else ()
 
     @property
     def key(self) -> str:

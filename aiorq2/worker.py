@@ -165,35 +165,6 @@ class Worker(Roster):
         """How many slots are taken by jobs that were told to end and go on; with all of them lost, nothing more is run."""
         return 0 if self._pump is None else self._pump.slots_lost
 
-    @property
-    def _tally(self) -> Tally:
-        return self._last_tally if self._pump is None else self._pump.tally
-
-    @property
-    def state(self) -> str:
-        """What it does: ``idle``, ``busy`` or ``suspended``, or ``started`` while it does not work."""
-        return "started" if self._pump is None else self._pump.tally.state
-
-    @property
-    def successful_job_count(self) -> int:
-        """How many jobs have succeeded since ``work`` was called; so for the others below."""
-        return self._tally.successes
-
-    @property
-    def failed_job_count(self) -> int:
-        """How many runs have failed, those that are repeated included."""
-        return self._tally.failures
-
-    @property
-    def total_working_time(self) -> float:
-        """How many seconds all runs have taken."""
-        return self._tally.working_time_s
-
-    @property
-    def job_ids(self) -> tuple[str, ...]:
-        """The jobs that run now."""
-        return tuple(one.job_id for one in self._pump.leases()) if self._pump is not None else ()
-
     def push_exc_handler(self, handler_func: ExceptionHandler) -> None:
         """Have another function called for every run that fails, after those of ``exception_handlers``."""
         self._handlers.append(handler_func)

@@ -315,3 +315,21 @@ async def test_job_that_runs_is_not_ready(backend: RedisBackend) -> None:
     assert await job.get_status() is JobStatus.FINISHED
     with pytest.raises(InvalidJobOperation):
         await cancel_job(job.id, backend)
+
+
+async def test_job_is_made_without_a_queue_and_enqueued_in_one(backend: RedisBackend) -> None:
+    """It takes over what the queue says where it says nothing itself."""
+    job = Job.create(jobs.add, (1,), {"y": 2}, backend, description="told", id="j1")
+    other = Job.create(jobs.add, (1, 2), backend=backend, timeout="1m")
+    assert (job.status, job.args, job.description) == (JobStatus.QUEUED, (1,), "told")
+    assert not await Job.exists("j1", backend)
+
+    queue = Queue("q", backend, default_timeout=7)
+    await queue.enqueue_job(job)
+    await queue.enqueue_job(other)
+
+    assert (job.origin, job.timeout, other.timeout) == ("q", 7, 60)
+    await drain(backend)
+    assert await job.return_value() == await other.return_value() == 3
+    with pytest.raises(InvalidOption, match="status"):
+        Job.create(jobs.add, backend=backend, status="queued")
