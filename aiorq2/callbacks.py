@@ -14,7 +14,8 @@ import anyio.to_thread
 from aiorq2.allowlist import AllowList
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import is_coroutine_callable
-from aiorq2.job import Job, loop_bridge
+from aiorq2.job import Job
+from aiorq2.loops import loop_bridge
 from aiorq2.terms import CALLBACK_TIMEOUT
 
 Event = Literal["success", "failure", "stopped"]

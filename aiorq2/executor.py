@@ -36,7 +36,8 @@ from aiorq2.errors import (
     UnknownFunction,
 )
 from aiorq2.failure import Failure, failure_of
-from aiorq2.job import Job, current_job, loop_bridge
+from aiorq2.job import Job, current_job
+from aiorq2.loops import loop_bridge
 from aiorq2.offload import Parcel, run_parcel, warm_up
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_value

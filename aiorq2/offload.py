@@ -27,7 +27,8 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import resolve
 from aiorq2.errors import BackendUnavailable, ResultNotSerializable, SerializationError
 from aiorq2.failure import Failure, failure_of
-from aiorq2.job import Job, closing, current_job
+from aiorq2.job import Job, current_job
+from aiorq2.loops import closing
 from aiorq2.payloads import Call
 from aiorq2.retrying import Asked, as_asked
 from aiorq2.serializers import Serializer

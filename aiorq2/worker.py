@@ -14,13 +14,14 @@ from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from secrets import token_hex
-from typing import Any
+from typing import Any, Never
 
+from aiorq2 import left_out
 from aiorq2.aftermath import Aftermath
 from aiorq2.allowlist import AllowList
-from aiorq2.backends import connect, inspect
-from aiorq2.backends.base import Extended, Seat
+from aiorq2.backends.base import Extended, Seat, Tally
 from aiorq2.backends.health import check_server, reap_after, warn_of_old_workers
+from aiorq2.backends.kept import Source, backend_of
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.commands import parse_command
 from aiorq2.errors import AiorqError, InvalidJobOperation, InvalidOption, WorkerNameTaken
@@ -30,6 +31,7 @@ from aiorq2.lifespan import Lifespan
 from aiorq2.options import DEFAULT_RESULT_TTL, as_names, checked_name
 from aiorq2.payloads import PAYLOAD_LIMIT
 from aiorq2.pump import CANCEL_GRACE_S, Appetite, ExceptionHandler, Pump, Strategy
+from aiorq2.roster import Roster
 from aiorq2.run import Reason
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
@@ -52,7 +54,7 @@ _AT_WORK: set[str] = set()
 """The instances of the workers that work in this process."""
 
 
-class Worker:
+class Worker(Roster):
     """Run the jobs of some queues, many at a time, on the running event loop.
 
     Args:
@@ -84,7 +86,7 @@ class Worker:
     def __init__(
         self,
         queues: str | Iterable[Any] = "default",
-        backend: RedisBackend | None = None,
+        backend: Source | None = None,
         *,
         name: str | None = None,
         concurrency: int = 100,
@@ -100,17 +102,15 @@ class Worker:
         strict: bool = False,
         handle_signals: bool | None = None,
         result_limit: int = PAYLOAD_LIMIT,
-        connection: Any = None,
+        connection: Source | None = None,
         job_class: type[Job] = Job,
         job_context: JobContext | None = None,
         lifespan: Callable[[Worker], AbstractAsyncContextManager[object]] | None = None,
+        **unused: Never,
     ) -> None:
+        left_out.refuse("Worker", unused, left_out.WORKER)
         if concurrency < 1 or sync_concurrency < 1:
             raise InvalidOption("Worker: concurrency and sync_concurrency are at least 1")
-        if dequeue_strategy not in ("default", "round_robin", "random"):
-            raise InvalidOption(
-                f"dequeue_strategy={dequeue_strategy!r}: 'default', 'round_robin' or 'random'"
-            )
         one = isinstance(queues, str) or hasattr(queues, "name")  # a Queue
         given: list[Any] = [queues] if one else list(queues)
         self.queues = as_names([getattr(queue, "name", queue) for queue in given], "queue")
@@ -119,11 +119,7 @@ class Worker:
         self.name = checked_name(
             name or f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}", "worker"
         )
-        if backend is not None and connection is not None:
-            raise InvalidOption("Worker: give backend or connection, not both")
-        if not isinstance(backend, RedisBackend):  # RQ's connection may stand in its place
-            backend = connect(backend if backend is not None else connection)
-        self.backend = backend
+        self.backend = backend_of(backend, connection)
         self.concurrency = concurrency
         self.grace = seconds(grace, name="grace")
         self.serializer = resolve_serializer(serializer)
@@ -151,12 +147,13 @@ class Worker:
         self._make_aftermath: Callable[[RedisBackend], Aftermath] = lambda on: Aftermath(
             on, self.serializer, allowed, job_class
         )
-        self._strategy = dequeue_strategy
+        self._strategy = _checked_strategy(dequeue_strategy)
         self._max_deaths = max_deaths
         self._strict = strict
         self._handle_signals = handle_signals
         self._lifespan = Lifespan(None if lifespan is None else lambda: lifespan(self))
         self._pump: Pump | None = None
+        self._last_tally = Tally()
         self._is_forced = False
 
     def __repr__(self) -> str:
@@ -172,17 +169,13 @@ class Worker:
         """The backend with which it works now: one that waits for Redis for ever, unless it works in a burst."""
         return self.backend if self._pump is None else self._backend
 
-    # -- looking at workers ----------------------------------------------------------------------------------------------
+    def push_exc_handler(self, handler_func: ExceptionHandler) -> None:
+        """Have another function called for every run that fails, after those of ``exception_handlers``."""
+        self._handlers.append(handler_func)
 
-    @classmethod
-    async def all(cls, backend: RedisBackend) -> list[inspect.WorkerRecord]:
-        """Return what is known of all living workers, rq's included. Redis: 2 calls."""
-        return await inspect.workers(backend)
-
-    @classmethod
-    async def count(cls, backend: RedisBackend) -> int:
-        """Return how many living workers there are. Redis: 2 calls."""
-        return len(await cls.all(backend))
+    def pop_exc_handler(self) -> ExceptionHandler:
+        """Take the last of these functions off, and return it."""
+        return self._handlers.pop()
 
     # -- working ---------------------------------------------------------------------------------------------------------
 
@@ -192,6 +185,8 @@ class Worker:
         max_jobs: int | None = None,
         max_idle_time: Duration | None = None,
         with_scheduler: bool = True,
+        dequeue_strategy: Strategy | None = None,
+        **unused: Never,
     ) -> bool:
         """Run jobs until told to stop, and return whether any was run. The names are RQ's.
 
@@ -200,6 +195,7 @@ class Worker:
             max_jobs: start no more than so many.
             max_idle_time: return after so many seconds without a job.
             with_scheduler: move scheduled jobs into their queues when they are due, and make the runs of recurring entries.
+            dequeue_strategy: as for the constructor, in its place.
 
         Raises:
             StartupFailed: its ``lifespan`` did not open.
@@ -209,6 +205,9 @@ class Worker:
 
         Redis: idle, 1 blocking call at a time and a heartbeat; busy, 1 pipeline for all that ended and the next claim.
         """
+        left_out.refuse("work", unused, left_out.WORK)
+        if dequeue_strategy is not None:
+            self._strategy = _checked_strategy(dequeue_strategy)
         pump = self._make_pump(burst, max_jobs, max_idle_time, with_scheduler)
         wanted = False if burst and self._handle_signals is None else self._handle_signals
         with stopping_on_signals(self.request_stop, wanted):
@@ -360,7 +359,7 @@ class Worker:
         await self._lifespan.end(is_hasty=self._is_forced)
         if self._backend is not self.backend:
             await self._backend.close()
-        self._pump = None
+        self._last_tally, self._pump = pump.tally, None
         log.info("worker %s: stopped", self.name)
 
     async def _register(self, replaces: str = "") -> None:
@@ -428,6 +427,12 @@ class Worker:
         assert self._heartbeat is not None
         since = self._heartbeat.unbroken_since
         return now >= self._may_reap_after and (since is None or now - since > self._seat.lease)
+
+
+def _checked_strategy(given: Strategy) -> Strategy:
+    if given not in ("default", "round_robin", "random"):
+        raise InvalidOption(f"dequeue_strategy={given!r}: 'default', 'round_robin' or 'random'")
+    return given
 
 
 def _version() -> str:

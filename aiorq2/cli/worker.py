@@ -16,11 +16,13 @@ import click
 from click.core import ParameterSource
 
 from aiorq2 import pool
+from aiorq2.callables import resolve
 from aiorq2.cli import logs
 from aiorq2.cli.app import URL_GIVEN, given_options, is_url_given, load_app
 from aiorq2.cli.options import PROGRAM_KEY, Connection, rq_of
 from aiorq2.cli.targets import find_modules_in, import_for
 from aiorq2.cli.worker_options import worker_options
+from aiorq2.errors import InvalidOption, UnknownFunction
 from aiorq2.hub import RQ
 from aiorq2.worker import Worker
 
@@ -39,7 +41,7 @@ _WORKER_OPTIONS = (
     "strict",
 )
 """Those that are called the same here and there."""
-_NOT_FOR_CHILDREN = {"url", "name", "processes", "reload", "supervised"}
+_NOT_FOR_CHILDREN = {"url", "name", "processes", "reload", "supervised", "pid"}
 
 
 @click.command()
@@ -56,6 +58,8 @@ def worker(context: click.Context, /, connection: Connection, **settings: Any) -
         settings["log_format"],
         label=label,
     )
+    if settings["pid"]:
+        Path(settings["pid"]).write_text(f"{os.getpid()}\n")
     is_pool = (settings["processes"] > 1 or settings["reload"]) and not settings["supervised"]
     context.exit(
         _supervise(context, connection, settings)
@@ -152,6 +156,13 @@ async def _work_alone(
         await backend.close()
 
 
+def _handler(name: str) -> Callable[..., Any]:
+    try:
+        return resolve(name)
+    except UnknownFunction as error:
+        raise InvalidOption(f"--exception-handler {name}: {error}") from error
+
+
 async def _work_for_app(
     rq: RQ, context: click.Context, settings: dict[str, Any], leash: pool.Leash | None
 ) -> int:
@@ -183,6 +194,8 @@ def _options(settings: dict[str, Any]) -> dict[str, Any]:
     options = {name: settings[name] for name in _WORKER_OPTIONS if name in settings}
     if "results_ttl" in settings:
         options["default_result_ttl"] = int(settings["results_ttl"])
+    if settings.get("exception_handler"):
+        options["exception_handlers"] = [_handler(name) for name in settings["exception_handler"]]
     return options
 
 

@@ -37,6 +37,8 @@ _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     option("--allow", multiple=True, metavar="PATTERN", help="Functions to run beside project code: 'lib.*'; '*' for any."),
     option("-P", "--path", multiple=True, type=_FOLDER, help="Where modules are found, beside the current folder."),
     option("--import", "imports", multiple=True, metavar="MODULE", help="Import this before the first job."),
+    option("--exception-handler", multiple=True, metavar="NAME", help="Dotted name of a function to call when a run fails."),
+    option("--pid", type=click.Path(dir_okay=False, writable=True), metavar="FILE", help="Write the process id there."),
     lasting("--grace", callback=duration(), default="30", show_default=True, help="What running jobs get at a stop."),
     lasting(
         "--lease", callback=duration(0.1), default="15", show_default=True,

@@ -83,7 +83,7 @@ async def test_worker_counts_failed_attempts_as_failures(backend: RedisBackend) 
 
         async def counts() -> tuple[int, int]:
             return next(
-                (one.successful_jobs, one.failed_jobs)
+                (one.successful_job_count, one.failed_job_count)
                 for one in await worker.all(backend)
                 if one.name == worker.name
             )

@@ -283,7 +283,11 @@ async def test_worker_announces_itself_as_rqs_does(backend: RedisBackend) -> Non
         assert (found["pid"], found["hostname"]) == (str(os.getpid()), socket.gethostname())
         assert found.keys() >= {"birth", "last_heartbeat", "version", "python_version"}
         record = await seen(worker, backend)
-        assert (record.job_ids, record.running, record.state) == ((running.id,), 1, "busy")
+        assert (record.job_ids, record.current_execution_count, record.state) == (
+            (running.id,),
+            1,
+            "busy",
+        )
         assert await Worker.count(backend) == 1
 
         gates["g"].open()
@@ -293,10 +297,10 @@ async def test_worker_announces_itself_as_rqs_does(backend: RedisBackend) -> Non
 
         async def has_counted() -> bool:
             record = await seen(worker, backend)
-            return (record.successful_jobs, record.failed_jobs) == (1, 1)
+            return (record.successful_job_count, record.failed_job_count) == (1, 1)
 
         await eventually(has_counted)
-        assert (await seen(worker, backend)).working_time_s > 0
+        assert (await seen(worker, backend)).total_working_time > 0
 
     assert await Worker.all(backend) == []
     assert (await fields(worker, backend))["death"]

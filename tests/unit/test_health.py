@@ -12,17 +12,19 @@ def worker(version: str, *, is_ours: bool = False) -> WorkerRecord:
     """Return what is known of a worker of that version."""
     return WorkerRecord(
         name="w",
+        key="rq:worker:w",
         hostname="h",
         ip_address="",
         pid=1,
         version=version,
+        python_version="",
         state="idle",
         queues=("q",),
-        birth=None,
+        birth_date=None,
         last_heartbeat=None,
-        successful_jobs=0,
-        failed_jobs=0,
-        working_time_s=0.0,
+        successful_job_count=0,
+        failed_job_count=0,
+        total_working_time=0.0,
         executions=(),
         is_ours=is_ours,
     )
