@@ -7,6 +7,7 @@ import contextvars
 import logging
 import time
 
+from aiorq2 import bridge
 from aiorq2.allowlist import AllowList
 from aiorq2.backends import inspect
 from aiorq2.backends.base import Claim
@@ -68,6 +69,8 @@ class Aftermath:
         self._webhooks.send(End(record, "failed", time.time(), text))
         job = Job(record, self._backend, self._serializer)
         current_job.set(job)
+        if not record.is_ours:
+            job.counterpart = bridge.enter(record, self._serializer, self._backend.sync_client)
         try:
             await self._callbacks.call("failure", job, type(error), error, None)
         except Exception:

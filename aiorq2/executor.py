@@ -17,6 +17,7 @@ import anyio.from_thread
 import anyio.to_process
 import anyio.to_thread
 
+from aiorq2 import bridge
 from aiorq2.allowlist import AllowList
 from aiorq2.backends.base import Claim, JobRecord
 from aiorq2.backends.redis import RedisBackend
@@ -86,7 +87,8 @@ class Executor:
     async def run(self, run: Run) -> Outcome:
         """Run a claim to its end, whatever that is; raises nothing that user code can cause."""
         claim = run.claim
-        job = Job(_as_started(claim), self._backend, self._serializer)
+        record = _as_started(claim)
+        job = Job(record, self._backend, self._serializer)
         job.control = run
         current_job.set(job)
         try:
@@ -94,6 +96,8 @@ class Executor:
             func = self._allow.resolve_allowed(call.func_name, call.instance)
         except (DeserializationError, UnknownFunction, FunctionNotAllowed) as error:
             return self._failed(run, error, may_retry=isinstance(error, UnknownFunction))
+        counterpart = bridge.enter(record, self._serializer, self._backend.sync_client)
+        job.counterpart = None if record.is_ours else counterpart
         failure: BaseException | None = None
         value: Any = None
         try:
