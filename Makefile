@@ -2,13 +2,16 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Tests mostly wait, so there are more processes than cores. ARGS="-n 0" runs them in one.
+PROCESSES ?= 4
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+IN_PARALLEL := -n $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-all demo bench redis
+.PHONY: help setup fmt check test test-all faults demo bench redis
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,15 +34,21 @@ check: $(STAMP) ## Format, lint, types, layers, and freshness of the generated d
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
+	@pyright=$$($(BIN)/basedpyright --pythonpath $(BIN)/python 2>&1) || { echo "$$pyright"; exit 1; }
 	@layers=$$($(BIN)/lint-imports 2>&1) || { echo "$$layers"; exit 1; }
 	@$(BIN)/python -W ignore::RuntimeWarning:runpy -m aiorq2.states --check docs/states.md
 	@echo "check: all is well"
 
 test: $(STAMP) redis ## Run the tests that are not slow
-	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	@$(BIN)/python -m pytest -m 'not slow' $(IN_PARALLEL) $(ARGS)
 
-test-all: $(STAMP) redis ## Run every test
-	@$(BIN)/python -m pytest $(ARGS)
+test-all: $(STAMP) redis ## Run every test, of the faults a selection
+	@$(BIN)/python -m pytest -m 'not faults_all' $(IN_PARALLEL) $(ARGS)
+
+faults: $(STAMP) redis ## Run every fault at full size, and print what was measured
+	@mkdir -p build && rm -f build/faults.jsonl
+	@FAULTS=full FAULT_FIGURES=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest tests/faults $(ARGS)
+	@$(BIN)/python -m tests.faults.figures build/faults.jsonl
 
 demo: $(STAMP) ## Count the words of the standard library, one job a file, in memory
 	@$(BIN)/python examples/wordcount.py $(ARGS)

@@ -29,8 +29,8 @@ from aiorq2.callables import resolve
 from aiorq2.errors import BackendUnavailable, ResultNotSerializable, SerializationError
 from aiorq2.failure import Failure, failure_of
 from aiorq2.job import Job, closing, current_job
-from aiorq2.options import Retry
 from aiorq2.payloads import Call
+from aiorq2.retrying import Asked, as_asked
 from aiorq2.serializers import Serializer
 
 _PR_SET_PDEATHSIG = 1
@@ -46,6 +46,7 @@ class Parcel:
     serializer: Serializer | None
     url: str | None
     key_prefix: str
+    job_class: type[Job] = Job
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Return:
     value: bytes = b""
     failure: Failure | None = None
     may_retry: bool = True
-    retry: Retry | None = None
+    asked: Asked | None = None
 
 
 def warm_up() -> None:
@@ -116,7 +117,7 @@ def _run_parcel(parcel: Parcel) -> Return:
     record = JobRecord(parcel.job_id, parcel.fields)
     serializer = parcel.serializer or _NotHere()
     backend, call = _backend_of(parcel), parcel.call
-    current_job.set(Job(record, backend, serializer, call=call))
+    current_job.set(parcel.job_class(record, backend, serializer, call=call))
     with ExitStack() as held:
         try:
             func = resolve(call.func_name, call.instance)
@@ -125,9 +126,9 @@ def _run_parcel(parcel: Parcel) -> Return:
             if inspect.isawaitable(value):
                 value = asyncio.run(closing(_awaited(value), backend.close))
         except BaseException as error:  # noqa: BLE001  user code
-            retry = error if isinstance(error, Retry) else None
-            return Return(failure=failure_of(error), retry=retry)
-    return Return(retry=value) if isinstance(value, Retry) else _packed(value)
+            return Return(failure=failure_of(error), asked=as_asked(error))
+    asked = as_asked(value)
+    return _packed(value) if asked is None else Return(asked=asked)
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:

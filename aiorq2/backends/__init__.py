@@ -11,12 +11,15 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from aiorq2.backends.addresses import DEFAULT_URL
 from aiorq2.backends.clients import clients_of
 from aiorq2.backends.keys import PREFIX_PATTERN
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shared import SharedClient
 from aiorq2.errors import InvalidOption
+from aiorq2.timing import Clock
 
-__all__ = ["connect"]
+__all__ = ["connect", "url_in_environment"]
 
 _SCHEMES = ("redis://", "rediss://", "unix://", "memory://")
 _OURS: dict[str, Any] = {
@@ -33,16 +36,19 @@ def connect(
     key_prefix: str | None = None,
     retry_for: float | None = 5.0,
     timeout: float = 5.0,
+    clock: Clock | None = None,
 ) -> RedisBackend:
     """Return a backend; nothing is sent until it is used.
 
     Args:
         source: ``redis://…``, ``rediss://…``, ``unix://…``, ``memory://name`` (inside this process, shared by name), or a
-            ``redis.asyncio.Redis``, of which only the address and the credentials are used. Default: ``AIORQ2_URL``,
+            ``redis.asyncio.Redis``, of which only the address and the credentials are used (``rq.connection`` of a hub is its
+            backend). Default: ``AIORQ2_URL``,
             ``RQ_REDIS_URL`` or ``REDIS_URL`` in the environment, else ``redis://localhost:6379/0``.
         key_prefix: what every key begins with; default ``RQ_KEY_PREFIX`` in the environment, else ``rq``.
         retry_for: seconds for which a call is repeated while Redis is away; None for ever.
         timeout: seconds after which a silent Redis counts as away.
+        clock: tells the time in place of Redis' clock and of this machine's, for tests: see ``timing.ManualClock``.
 
     Raises:
         InvalidOption: a URL or prefix that cannot be meant.
@@ -52,15 +58,14 @@ def connect(
         raise InvalidOption(
             f"key_prefix {prefix[:60]!r}: letters, digits and _ . : {{ }} - are allowed"
         )
+    if isinstance(source, SharedClient) and source.backend.key_prefix == prefix:
+        return source.backend
     if source is None:
-        source = next(
-            (os.environ[name] for name in _VARIABLES if os.environ.get(name)),
-            "redis://localhost:6379/0",
-        )
+        source = url_in_environment() or DEFAULT_URL
     if isinstance(source, str) and source.startswith("memory://"):
         from aiorq2.backends.memory import memory_backend
 
-        return memory_backend(source, key_prefix=prefix)
+        return memory_backend(source, key_prefix=prefix, clock=clock)
     pool = _pool_of(source)
     kwargs = {**pool.connection_kwargs, **_OURS, "retry": Retry(NoBackoff(), 0)}
     kwargs.setdefault("socket_connect_timeout", timeout)
@@ -83,7 +88,13 @@ def connect(
         timeout=timeout,
         url=source if isinstance(source, str) else None,
         clients=clients_of(pool, kwargs),
+        clock=clock,
     )
+
+
+def url_in_environment() -> str | None:
+    """Return the URL that the environment names, if it does."""
+    return next((os.environ[name] for name in _VARIABLES if os.environ.get(name)), None)
 
 
 _VARIABLES = ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL")

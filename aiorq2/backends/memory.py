@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from aiorq2.backends.clients import Clients
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import InvalidOption
+from aiorq2.timing import Clock
 
 if TYPE_CHECKING:
     from fakeredis import FakeServer
 
 
-def memory_backend(url: str, *, key_prefix: str) -> RedisBackend:
+def memory_backend(url: str, *, key_prefix: str, clock: Clock | None = None) -> RedisBackend:
     """Return a backend whose data is shared by all backends of the same name in this process.
 
     Raises:
@@ -40,6 +41,7 @@ def memory_backend(url: str, *, key_prefix: str) -> RedisBackend:
         key_prefix=key_prefix,
         timeout=60.0,
         clients=Clients(lambda: FakeAsyncRedis(server=server), lambda: FakeRedis(server=server)),
+        clock=clock,
     )
 
 

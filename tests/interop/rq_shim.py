@@ -11,6 +11,7 @@ import asyncio
 import functools
 import json
 import os
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ _WORKERS = ("Worker", "SimpleWorker", "SpawnWorker")
 
 def _redirect() -> None:
     """Let whoever connects to the port of rq's tests connect to ours."""
-    connects = redis.Connection.__init__
+    connects: Any = redis.Connection.__init__
 
     @functools.wraps(connects)
     def redirected(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -68,7 +69,7 @@ class _AtWork:
         """Run jobs as rq's ``work`` does, and return whether any was run."""
         with Path(os.environ["RQ_SUITE_AT_WORK"]).open("a") as note:
             note.write(os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0] + "\n")
-        working = functools.partial(
+        working: Callable[[], Coroutine[Any, Any, bool]] = functools.partial(
             self._work, burst, max_jobs, max_idle_time, with_scheduler, dequeue_strategy
         )
         try:
@@ -120,9 +121,9 @@ _outcomes: dict[str, str] = {}
 @pytest.hookimpl
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note how a test ended; a failure of one of its parts is one of the test."""
-    if report.failed or report.when == "call" or report.skipped:
-        if _outcomes.get(report.nodeid) != "failed":
-            _outcomes[report.nodeid] = report.outcome
+    tells = report.when == "call" or not report.passed
+    if tells and _outcomes.get(report.nodeid) != "failed":
+        _outcomes[report.nodeid] = report.outcome
 
 
 @pytest.hookimpl
