@@ -7,6 +7,7 @@ import pytest
 from aiorq2.backends.base import Seat, Tally
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import WorkerNameTaken
+from aiorq2.outcome import Finished
 from aiorq2.states import Verb
 from tests.contract import stage
 from tests.contract.stage import QUEUE, SEAT
@@ -132,6 +133,25 @@ async def test_register_again_keeps_the_runs(backend: RedisBackend) -> None:
         claimed.execution_id: claimed.job_id
     }
     await backend.unregister(SEAT, [QUEUE])
+
+
+async def test_claim_says_at_once_whether_the_worker_is_busy(backend: RedisBackend) -> None:
+    """Who lists workers need not wait for a heartbeat; of another worker of this name, or of none, nothing is said."""
+    await backend.register(SEAT, [QUEUE], FIELDS)
+    await stage.add(backend, "j1")
+
+    claimed = await stage.claim_one(backend)
+    assert (await _worker(backend))["state"] == "busy"
+    await backend.claim(RIVAL, stage.request())
+    assert (await _worker(backend))["state"] == "busy"
+    await stage.settle(backend, claimed, Finished(7.0, None))
+    await stage.claim(backend)
+    assert (await _worker(backend))["state"] == "idle"
+
+    await backend.unregister(SEAT, [QUEUE])
+    await backend.run(["DEL", backend.keys.worker(SEAT.worker)])
+    await stage.claim(backend)
+    assert await _worker(backend) == {}
 
 
 async def test_leaving_worker_takes_nothing_from_its_successor(backend: RedisBackend) -> None:
