@@ -241,15 +241,17 @@ def _entry(
 ) -> list[Arg]:
     """Return the fields of a result entry as RQ writes them, the number of the attempt, and the class of the exception.
 
-    A type that rq's readers might not know is written as a failure, and what it really is into a field of ours.
+    A type that rq's readers might not know is written as a failure, and what it really is into a field of ours. Where they know
+    it, it has no text: whoever returned a ``Retry`` has not failed.
     """
-    is_known = kind <= ENTRY_FAILED or getattr(outcome, "is_known_to_rq", False)
+    is_asked = getattr(outcome, "is_known_to_rq", False)
+    is_known = kind <= ENTRY_FAILED or is_asked
     fields: list[Arg] = ["type", kind if is_known else ENTRY_FAILED, "worker_name", claim.worker]
     if not is_known:
         fields += ["aio_type", kind]
     if error is not None:
         fields += ["aio_error", error]
-    if text is not None:
+    if text is not None and not is_asked:
         fields += ["exc_string", pack_text(text)]
     if value is not None:
         fields += ["return_value", b64encode(value)]
