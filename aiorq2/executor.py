@@ -39,6 +39,7 @@ from aiorq2.errors import (
 from aiorq2.failure import Failure, failure_of
 from aiorq2.job import Job, current_job, loop_bridge
 from aiorq2.offload import Parcel, run_parcel, warm_up
+from aiorq2.options import Offload
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_value
 from aiorq2.payloads import decode_call as decode
@@ -67,6 +68,7 @@ class Executor:
         serializer: reads payloads and writes results.
         allow: what may run.
         sync_concurrency: how many threads, and how many processes, run at once.
+        offload: what a plain function runs in where the job does not say: a thread or a process.
         result_limit: bytes that a result may take.
         job_class: what ``get_current_job()`` hands to jobs.
         job_context: what each job's function is called in.
@@ -79,6 +81,7 @@ class Executor:
         allow: AllowList,
         *,
         sync_concurrency: int = 32,
+        offload: Offload = "thread",
         result_limit: int = PAYLOAD_LIMIT,
         job_class: type[Job] = Job,
         job_context: JobContext | None = None,
@@ -91,6 +94,7 @@ class Executor:
         self._job_class = job_class
         self._job_context = job_context
         self._portable_serializer = serializer if _is_portable(serializer) else None
+        self._offload = offload.encode()
         self._threads = asyncio.Semaphore(sync_concurrency)
         self._processes = asyncio.Semaphore(sync_concurrency)
 
@@ -177,6 +181,8 @@ class Executor:
                 in_thread = functools.partial(run.run_coroutine, func, call, self._backend.close)
                 return await self._in_thread(run, in_thread)
             return await self._in_task(run, func(*call.args, **call.kwargs))
+        if (offload or self._offload) == b"process":
+            return await self._in_process(run, call)
         value = await self._in_thread(run, functools.partial(func, *call.args, **call.kwargs))
         return await self._in_task(run, value) if inspect.isawaitable(value) else value
 

@@ -183,6 +183,7 @@ async def test_concurrency_is_never_exceeded(backend: RedisBackend) -> None:
         {"queues": ["q", ""]},
         {"concurrency": 0},
         {"sync_concurrency": 0},
+        {"offload": "fork"},
         {"dequeue_strategy": "alphabetical"},
         {"lease": 0},
         {"lease": "soon"},
@@ -762,3 +763,20 @@ async def test_fault_of_the_worker_itself_costs_one_job_and_not_the_worker(
         await bad.wait(timeout=5)
     assert await good.wait(timeout=5) == 3
     assert "the worker failed to run it" in caplog.text
+
+
+# -- where -------------------------------------------------------------------------------------------
+
+
+async def test_worker_may_run_plain_functions_in_processes(backend: RedisBackend) -> None:
+    """Where the job does not say, and a job that rq enqueued cannot; coroutine functions stay on the loop."""
+    queue = Queue("q", backend)
+    plain = await queue.enqueue(samples.process_id)
+    in_a_thread = await queue.enqueue(samples.process_id, offload="thread")
+    coroutine = await queue.enqueue(samples.process_id_async)
+
+    await drain(backend, offload="process")
+
+    assert await plain.wait(timeout=5) != os.getpid()
+    assert await in_a_thread.wait(timeout=5) == os.getpid()
+    assert await coroutine.wait(timeout=5) == os.getpid()
