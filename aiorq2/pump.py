@@ -131,15 +131,9 @@ class Pump:
 
     @property
     def tally(self) -> Tally:
-        """The counters and the state, as RQ's worker hash has them."""
-        state = (
-            "suspended"
-            if self._paused_until > self._loop.time()
-            else "busy"
-            if self._leases
-            else "idle"
-        )
-        return Tally(state, self._successes, self._failures, self._working_time_s)
+        """The counters, as RQ's worker hash has them."""
+        is_suspended = self._paused_until > self._loop.time()
+        return Tally(is_suspended, self._successes, self._failures, self._working_time_s)
 
     def leases(self) -> list[Claim]:
         """Return the runs whose leases are to be kept; called from the heartbeat's thread."""

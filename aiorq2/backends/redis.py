@@ -350,7 +350,7 @@ class RedisBackend:
             "lease": repr(seat.lease),
             "ttl": max(int(seat.lease * 2), 1),
             "now_iso": to_iso(self.time()),
-            "state": tally.state,
+            "suspended": int(tally.is_suspended),
             "successes": tally.successes,
             "failures": tally.failures,
             "working_time": f"{tally.working_time_s:.6f}",

@@ -171,11 +171,11 @@ async def test_heartbeat_writes_the_counters_and_prolongs_the_worker(backend: Re
     await backend.register(SEAT, [QUEUE], FIELDS)
     await backend.run(["EXPIRE", backend.keys.worker(SEAT.worker), 5])
 
-    extended = await backend.extend(SEAT, [], Tally("busy", 3, 1, 2.5))
+    extended = await backend.extend(SEAT, [], Tally(True, 3, 1, 2.5))
 
     assert extended.is_registered
     fields = await _worker(backend)
-    assert fields["state"] == "busy"
+    assert fields["state"] == "suspended"
     assert (fields["successful_job_count"], fields["failed_job_count"]) == ("3", "1")
     assert float(fields["total_working_time"]) == 2.5
     assert fields["last_heartbeat"].endswith("Z")
@@ -219,7 +219,7 @@ async def test_heartbeat_of_a_worker_that_is_forgotten_says_so(backend: RedisBac
     """A worker whose hash has expired (it was frozen) is told, so that it can register again; none is made by halves."""
     claimed = await stage.start(backend)
 
-    extended = await backend.extend(SEAT, [claimed], Tally("busy"))
+    extended = await backend.extend(SEAT, [claimed], Tally())
 
     assert not extended.is_registered
     assert extended.lost == frozenset()

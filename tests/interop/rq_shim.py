@@ -29,7 +29,14 @@ from aiorq2.backends import connect
 
 _RQ_PORT = 6379
 _PORT = int(os.environ["RQ_SUITE_PORT"])
+_RQ_LEASE_MARGIN_S = 60
 _WORKERS = ("Worker", "SimpleWorker", "SpawnWorker")
+
+
+def _kills_processes() -> bool:
+    """Whether the test kills the process of a job; elsewhere threads do, and start sooner."""
+    test = os.environ.get("PYTEST_CURRENT_TEST", "")
+    return "test_commands.py" in test or "horse_killed" in test
 
 
 def _redirect() -> None:
@@ -94,6 +101,9 @@ class _AtWork:
             backend,
             name=self.name,
             concurrency=1,
+            offload="process" if _kills_processes() else "thread",
+            lease=self.job_monitoring_interval + _RQ_LEASE_MARGIN_S,
+            handle_signals=True,
             default_result_ttl=self.default_result_ttl,
             exception_handlers=[self._as_rq_calls(handler) for handler in self._exc_handlers],
             serializer=self.serializer,
