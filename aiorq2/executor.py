@@ -9,7 +9,8 @@ import logging
 import math
 import pickle
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import anyio
@@ -43,7 +44,7 @@ from aiorq2.options import Offload
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_value
 from aiorq2.payloads import decode_call as decode
-from aiorq2.retrying import as_asked, next_repeat, retry_after_failure, retry_as_asked
+from aiorq2.retrying import Asked, as_asked, next_repeat, retry_after_failure, retry_as_asked
 from aiorq2.run import Reason, Run
 from aiorq2.serializers import Serializer
 from aiorq2.states import JobStatus
@@ -271,13 +272,24 @@ class Executor:
             return GivenBack(self._backend.time())
         asked = as_asked(error if error is not None else value)
         if asked is not None:
-            return retry_as_asked(run.claim, asked, self._backend.time())
+            return self._as_asked(run, asked)
         if isinstance(error, _FailedElsewhere):
             failed = JobFailed(run.claim.job_id, error.failure.exc_info)
             return self._failed(run, failed, error.failure, may_retry=error.may_retry)
         if error is not None:
             return self._failed(run, error)
         return self._finished(run, value)
+
+    def _as_asked(self, run: Run, asked: Asked) -> Outcome:
+        outcome = retry_as_asked(run.claim, asked, self._backend.time())
+        if not outcome.is_known_to_rq:
+            return outcome
+        with suppress(SerializationError):  # JSON has no word for it
+            raw = encode_value(
+                self._serializer, asked.given, what="result", context=run.claim.job_id
+            )
+            return replace(outcome, value=raw)
+        return outcome
 
     def _finished(self, run: Run, value: Any) -> Outcome:
         delay, intervals = next_repeat(run.claim.record)

@@ -24,6 +24,8 @@ class Asked:
 
     retry: Retry
     rq_types: frozenset[str] = frozenset()
+    given: Any = None
+    """The ``rq.Retry``."""
 
 
 def retry_after_failure(claim: Claim, failure: Failure, now: float) -> Retried | None:
@@ -109,7 +111,7 @@ def as_asked(value: object) -> Asked | None:
     if kind.__name__ == "Retry" and kind.__module__.split(".")[0] == "rq":
         rq: Any = value
         at_front = bool(getattr(rq, "enqueue_at_front", False))
-        return Asked(Retry(rq.max, list(rq.intervals), at_front), _types_of_rq())
+        return Asked(Retry(rq.max, list(rq.intervals), at_front), _types_of_rq(), rq)
     return None
 
 

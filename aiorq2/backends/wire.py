@@ -197,7 +197,8 @@ def settle_call(
             return Verb.FINISH, named, entry
         case Failed(is_exhausted=is_exhausted):
             kind = ENTRY_RETRIES_EXCEEDED if is_exhausted else ENTRY_FAILED
-            entry = _entry(claim, outcome, kind, text=outcome.exc_info, error=outcome.error)
+            text, error, value = outcome.exc_info, outcome.error, outcome.value
+            entry = _entry(claim, outcome, kind, value=value, text=text, error=error)
             return Verb.FAIL, named, entry
         case Stopped():
             return Verb.STOP, named, _entry(claim, outcome, ENTRY_FAILED, text=outcome.exc_info)
@@ -208,8 +209,8 @@ def settle_call(
                 "retries_left": _or_blank(outcome.retries_left),
                 "number_of_retries": _or_blank(outcome.number_of_retries),
             }
-            text, error = outcome.exc_info, outcome.error
-            entry = _entry(claim, outcome, ENTRY_RETRIED, text=text, error=error)
+            text, error, value = outcome.exc_info, outcome.error, outcome.value
+            entry = _entry(claim, outcome, ENTRY_RETRIED, value=value, text=text, error=error)
             return Verb.RETRY, named, entry
         case GivenBack():
             return (

@@ -33,12 +33,6 @@ _RQ_LEASE_MARGIN_S = 60
 _WORKERS = ("Worker", "SimpleWorker", "SpawnWorker")
 
 
-def _kills_processes() -> bool:
-    """Whether the test kills the process of a job; elsewhere threads do, and start sooner."""
-    test = os.environ.get("PYTEST_CURRENT_TEST", "")
-    return "test_commands.py" in test or "horse_killed" in test
-
-
 def _redirect() -> None:
     """Let whoever connects to the port of rq's tests connect to ours."""
     connects: Any = redis.Connection.__init__
@@ -101,7 +95,6 @@ class _AtWork:
             backend,
             name=self.name,
             concurrency=1,
-            offload="process" if _kills_processes() else "thread",
             lease=self.job_monitoring_interval + _RQ_LEASE_MARGIN_S,
             handle_signals=True,
             default_result_ttl=self.default_result_ttl,
