@@ -146,8 +146,16 @@ async def test_round_robin_takes_from_each_queue_in_turn(three_queues: RedisBack
     """RQ's strategy; within a queue the order stays."""
     await drain(three_queues, [*"abc"], concurrency=1, dequeue_strategy="round_robin")
 
-    turns = [jobs.recorded[start : start + 3] for start in range(0, 12, 3)]
-    assert [sorted(turn) for turn in turns] == [[f"a{n}", f"b{n}", f"c{n}"] for n in range(4)]
+    assert jobs.recorded == [f"{name}{n}" for n in range(4) for name in "abc"]
+
+
+async def test_round_robin_passes_over_empty_queues(three_queues: RedisBackend) -> None:
+    """Those after an empty one do not get its turns."""
+    await drain(
+        three_queues, ["none", *"ab"], concurrency=1, max_jobs=8, dequeue_strategy="round_robin"
+    )
+
+    assert jobs.recorded == [f"{name}{n}" for n in range(4) for name in "ab"]
 
 
 async def test_round_robin_shares_the_slots(three_queues: RedisBackend) -> None:
