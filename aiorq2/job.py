@@ -48,6 +48,8 @@ class Job(SeenJob):
 
     control: Control | None = None
     """The run that this job is in, inside of it."""
+    counterpart: Any = None
+    """The same job as rq's, for the plain functions that rq was told to call back; only where rq enqueued it and is there."""
 
     # -- making ----------------------------------------------------------------------------------------------------------
 

@@ -259,6 +259,8 @@ class SeenJob(JobTerms):
     def _exc_info_seen(self) -> str | None:
         if self.status not in (JobStatus.FAILED, JobStatus.STOPPED) or self._latest is None:
             return None
+        if self._latest.type is ResultType.MAX_RETRIES_EXCEEDED:
+            return self._latest.exc_string or "the job asked for more retries than it gets"
         return self._latest.exc_string
 
     def _see_pushed(self, news: Ended) -> bool:

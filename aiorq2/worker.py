@@ -28,7 +28,7 @@ from aiorq2.errors import AiorqError, InvalidJobOperation, InvalidOption, Worker
 from aiorq2.executor import Executor, JobContext
 from aiorq2.job import Job
 from aiorq2.lifespan import Lifespan
-from aiorq2.options import DEFAULT_RESULT_TTL, as_names, checked_name
+from aiorq2.options import DEFAULT_RESULT_TTL, Offload, as_names, checked_name
 from aiorq2.payloads import PAYLOAD_LIMIT
 from aiorq2.pump import CANCEL_GRACE_S, Appetite, ExceptionHandler, Pump, Strategy
 from aiorq2.roster import Roster
@@ -63,6 +63,8 @@ class Worker(Roster):
         name: must be unique among living workers; default host, process and some random letters.
         concurrency: how many jobs run at once.
         sync_concurrency: how many of them may be plain functions, each in a thread (or a process).
+        offload: ``"process"`` runs plain functions whose job does not say in a process each, as RQ's worker does: what is killed
+            there takes nothing along. Default ``"thread"``.
         lease: seconds after which others may take over the jobs of a worker that is not heard of.
         grace: seconds that jobs get to finish when the worker is told to stop.
         default_result_ttl: seconds for which results are kept where the job does not say.
@@ -91,6 +93,7 @@ class Worker(Roster):
         name: str | None = None,
         concurrency: int = 100,
         sync_concurrency: int = 32,
+        offload: Offload = "thread",
         lease: Duration = 15,
         grace: Duration = 30,
         default_result_ttl: int = DEFAULT_RESULT_TTL,
@@ -111,6 +114,8 @@ class Worker(Roster):
         left_out.refuse("Worker", unused, left_out.WORKER)
         if concurrency < 1 or sync_concurrency < 1:
             raise InvalidOption("Worker: concurrency and sync_concurrency are at least 1")
+        if offload not in ("thread", "process"):
+            raise InvalidOption(f"Worker: offload={offload!r}: 'thread' or 'process'")
         one = isinstance(queues, str) or hasattr(queues, "name")  # a Queue
         given: list[Any] = [queues] if one else list(queues)
         self.queues = as_names([getattr(queue, "name", queue) for queue in given], "queue")
@@ -140,6 +145,7 @@ class Worker(Roster):
             self.serializer,
             allowed,
             sync_concurrency=sync_concurrency,
+            offload=offload,
             result_limit=result_limit,
             job_class=job_class,
             job_context=job_context,

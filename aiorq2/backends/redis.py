@@ -189,12 +189,20 @@ class RedisBackend:
 
     def sync_client(self) -> Redis:
         """Return a synchronous client for user code in threads; the same one for all that the running loop starts."""
-        if self._clients is None:
-            raise BackendRefused(f"{self.location}: this backend has no client to give")
         home = self.home
         if home.sync_client is None:
-            home.sync_client = self._clients.synchronous()
+            home.sync_client = self.new_sync_client()
         return home.sync_client
+
+    def new_sync_client(self) -> Redis:
+        """Return a synchronous client that belongs to the caller; no loop is needed.
+
+        Raises:
+            BackendRefused: this backend has none to give.
+        """
+        if self._clients is None:
+            raise BackendRefused(f"{self.location}: this backend has no client to give")
+        return self._clients.synchronous()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.location} {self.key_prefix}>"
@@ -342,7 +350,7 @@ class RedisBackend:
             "lease": repr(seat.lease),
             "ttl": max(int(seat.lease * 2), 1),
             "now_iso": to_iso(self.time()),
-            "state": tally.state,
+            "suspended": int(tally.is_suspended),
             "successes": tally.successes,
             "failures": tally.failures,
             "working_time": f"{tally.working_time_s:.6f}",

@@ -33,6 +33,7 @@ _WORKER_OPTIONS = (
     "name",
     "concurrency",
     "sync_concurrency",
+    "offload",
     "lease",
     "grace",
     "serializer",

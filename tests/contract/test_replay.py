@@ -165,7 +165,7 @@ async def test_heartbeat_sent_twice_is_one_heartbeat(backend: RedisBackend) -> N
     await send(backend, _register(backend))
     claimed = await stage.start(backend)
     seat = Seat("w1", "i1", lease=15)
-    tally = Tally("busy", successes=3, failures=1, working_time_s=2.5)
+    tally = Tally(successes=3, failures=1, working_time_s=2.5)
 
     await backend.extend(seat, [claimed], tally)
     extended = await backend.extend(seat, [claimed], tally)

@@ -146,8 +146,16 @@ async def test_round_robin_takes_from_each_queue_in_turn(three_queues: RedisBack
     """RQ's strategy; within a queue the order stays."""
     await drain(three_queues, [*"abc"], concurrency=1, dequeue_strategy="round_robin")
 
-    turns = [jobs.recorded[start : start + 3] for start in range(0, 12, 3)]
-    assert [sorted(turn) for turn in turns] == [[f"a{n}", f"b{n}", f"c{n}"] for n in range(4)]
+    assert jobs.recorded == [f"{name}{n}" for n in range(4) for name in "abc"]
+
+
+async def test_round_robin_passes_over_empty_queues(three_queues: RedisBackend) -> None:
+    """Those after an empty one do not get its turns."""
+    await drain(
+        three_queues, ["none", *"ab"], concurrency=1, max_jobs=8, dequeue_strategy="round_robin"
+    )
+
+    assert jobs.recorded == [f"{name}{n}" for n in range(4) for name in "ab"]
 
 
 async def test_round_robin_shares_the_slots(three_queues: RedisBackend) -> None:
@@ -183,6 +191,7 @@ async def test_concurrency_is_never_exceeded(backend: RedisBackend) -> None:
         {"queues": ["q", ""]},
         {"concurrency": 0},
         {"sync_concurrency": 0},
+        {"offload": "fork"},
         {"dequeue_strategy": "alphabetical"},
         {"lease": 0},
         {"lease": "soon"},
@@ -766,3 +775,20 @@ async def test_fault_of_the_worker_itself_costs_one_job_and_not_the_worker(
         await bad.wait(timeout=5)
     assert await good.wait(timeout=5) == 3
     assert "the worker failed to run it" in caplog.text
+
+
+# -- where -------------------------------------------------------------------------------------------
+
+
+async def test_worker_may_run_plain_functions_in_processes(backend: RedisBackend) -> None:
+    """Where the job does not say, and a job that rq enqueued cannot; coroutine functions stay on the loop."""
+    queue = Queue("q", backend)
+    plain = await queue.enqueue(samples.process_id)
+    in_a_thread = await queue.enqueue(samples.process_id, offload="thread")
+    coroutine = await queue.enqueue(samples.process_id_async)
+
+    await drain(backend, offload="process")
+
+    assert await plain.wait(timeout=5) != os.getpid()
+    assert await in_a_thread.wait(timeout=5) == os.getpid()
+    assert await coroutine.wait(timeout=5) == os.getpid()

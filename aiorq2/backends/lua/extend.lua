@@ -1,6 +1,6 @@
 --- The heartbeat of one worker: move the leases of its runs on, and say what it must know: which leases are lost, which runs are
 --- to stop, which executions stand under its name. Runs are given as `id execution origin`.
---- ARGV: worker instance lease ttl now_iso state successes failures working_time ...runs
+--- ARGV: worker instance lease ttl now_iso suspended successes failures working_time ...runs
 --- REPLY: OK known lost stopping standing · NAME_TAKEN
 --- @include clock lease
 
@@ -33,10 +33,11 @@ for i = ARG.runs, #ARGV, 3 do
     lost[#lost + 1] = execution
   end
 end
+local standing = redis.call('SMEMBERS', K.worker_executions(ARG.worker))
 if owner then
-  redis.call('HSET', key, 'last_heartbeat', ARG.now_iso, 'state', ARG.state, 'successful_job_count', ARG.successes,
+  local state = ARG.suspended == '1' and 'suspended' or #standing > 0 and 'busy' or 'idle'
+  redis.call('HSET', key, 'last_heartbeat', ARG.now_iso, 'state', state, 'successful_job_count', ARG.successes,
     'failed_job_count', ARG.failures, 'total_working_time', ARG.working_time)
   redis.call('EXPIRE', key, ARG.ttl)
 end
-local standing = redis.call('SMEMBERS', K.worker_executions(ARG.worker))
 return {REPLY.OK, owner and 1 or 0, lost, stopping, standing}
