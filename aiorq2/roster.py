@@ -92,7 +92,11 @@ class Roster:
     @property
     def state(self) -> str:
         """What it does: ``idle``, ``busy`` or ``suspended``, or ``started`` while it does not work."""
-        return "started" if self._pump is None else self._pump.tally.state
+        if self._pump is None:
+            return "started"
+        if self._pump.tally.is_suspended:
+            return "suspended"
+        return "busy" if self._pump.unsettled else "idle"
 
     @property
     def successful_job_count(self) -> int:
