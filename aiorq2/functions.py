@@ -263,9 +263,10 @@ class Preset:
         told = scheduler_options(options)
         if isinstance(told.get("repeat"), Repeat):  # RQ's: after each success, a job of its own
             return await self._enqueue_at(when, args, kwargs, options)
-        return await self._scheduler(options).schedule(
+        made: Job | CronJob = await self._scheduler(options).schedule(
             when, self._helper.wrapped, args, kwargs, **told
         )
+        return made
 
     async def enqueue_often(
         self,
