@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from hashlib import sha1
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aiorq2.callables import describe_call, name_of
 from aiorq2.cron import CronPattern, Dialect
@@ -148,25 +146,6 @@ def cron_id(name: str) -> str:
         return f"cron-{name}"
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:100].strip("-")
     return f"cron-{plain}-{_digest(name)}"
-
-
-def local_timezone() -> str:
-    """Return the name of this machine's time zone.
-
-    Raises:
-        InvalidOption: it has none that other machines would know.
-    """
-    name = os.environ.get("TZ", "").lstrip(":")
-    if not name:
-        _, found, name = os.path.realpath("/etc/localtime").partition("/zoneinfo/")
-        name = name if found else "UTC" if not os.path.exists("/etc/localtime") else ""
-    try:
-        ZoneInfo(name)
-    except (ValueError, ZoneInfoNotFoundError, OSError):
-        raise InvalidOption(
-            "this machine's time zone has no name; give one, such as timezone='Europe/Berlin'"
-        ) from None
-    return name
 
 
 def tick_id(id: str, tick: float) -> str:

@@ -12,8 +12,9 @@ from aiorq2.backends import inspect
 from aiorq2.backends.base import JobRecord
 from aiorq2.backends.crons import moment_of
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.cron import local_timezone
 from aiorq2.cron_drafts import write
-from aiorq2.cron_spec import CronSpec, local_timezone
+from aiorq2.cron_spec import CronSpec
 from aiorq2.errors import AiorqError, BackendError, InvalidOption
 from aiorq2.options import EnqueueOptions
 from aiorq2.payloads import Call, decode_call, decode_value, function_name

@@ -105,7 +105,8 @@ def local_timezone() -> str:
         zone_clock(name)
     except InvalidOption:
         raise InvalidOption(
-            f"the time zone of this machine ({name[:_LONGEST]!r}) is not a name of the IANA data base; pass timezone="
+            f"this machine's time zone has no name that others would know ({name[:_LONGEST]!r}); "
+            "give one, as timezone='Europe/Berlin'"
         ) from None
     return name
 

@@ -27,6 +27,9 @@ CHOSEN = """
 30 2 * * *      | Europe/Berlin       | 2026-10-25 02:30+02:00 | 26 02:30+0100
 30 2 * * *      | Europe/Berlin       | 2026-10-25 02:15+01:00 | 26 02:30+0100
 0 2 * * *       | Europe/Berlin       | 2026-10-25 02:00+01:00 | 26 02:00+0100
+0 2,3 * * *     | Europe/Berlin       | 2026-10-25 02:15+01:00 | 25 03:00+0100 · 26 02:00+0100
+30/15 2 * * *   | Europe/Berlin       | 2026-10-24 12:00+02:00 | 25 02:30+0200 · 25 02:45+0200 · 26 02:30+0100
+*/60 2 * * *    | Europe/Berlin       | 2026-10-24 12:00+02:00 | 25 02:00+0200 · 26 02:00+0100
 30 1,2 * * SUNL | Europe/Berlin       | 2026-10-25 00:00+02:00 | 25 01:30+0200 · 25 02:30+0200 · 29 01:30+0100
 30 2 * * *      | America/New_York    | 2026-03-07 12:00-05:00 | 08 03:00-0400 · 09 02:30-0400
 30 1 * * *      | America/New_York    | 2026-10-31 12:00-04:00 | 01 01:30-0400 · 02 01:30-0500
@@ -85,6 +88,8 @@ PACED = """
 */30 12 * * FRI | Pacific/Apia        | 2011-12-29 12:00-10:00 | 31 00:00+1400 · 06 12:00+1400 · 06 12:30+1400
 0 */6 * * *     | Antarctica/Troll    | 2026-10-24 12:00+02:00 | 24 18:00+0200 · 25 00:00+0200 · 25 06:00+0000
 30 * * * *      | Antarctica/Troll    | 2026-03-29 00:00+00:00 | 29 00:30+0000 · 29 03:30+0200 · 29 04:30+0200
+* * * * *       | Africa/Monrovia     | 1972-01-06 23:58-00:44:30 | 06 23:59-004430 · 07 00:44+0000 · 07 00:45+0000
+*/30 * * * *    | UTC                 | 2026-10-25 00:30+00:00 | 25 01:00+0000 · 25 01:30+0000 · 25 02:00+0000
 0 * * * *       | Asia/Kolkata        | 2026-03-29 01:30+05:30 | 29 02:00+0530 · 29 03:00+0530
 """
 
@@ -142,6 +147,17 @@ def test_seconds_of_a_skipped_minute_fire_once() -> None:
     times = pattern.upcoming(datetime(2026, 3, 28, 12, tzinfo=UTC), 3)
 
     assert _by_the_clock(times, "Europe/Berlin") == "29 03:00+0200 · 30 02:30+0200 · 30 02:30+0200"
+
+
+@pytest.mark.parametrize("change", ["2026-03-29T01:00+00:00", "2026-10-25T01:00+00:00"])
+def test_every_second_goes_on(change: str) -> None:
+    """The second before clocks are set and the second at which they are both fire, asked forward and back."""
+    pattern = CronPattern.parse("* * * * * *", timezone="Europe/Berlin")
+    at, second = datetime.fromisoformat(change), timedelta(seconds=1)
+
+    assert pattern.upcoming(at - 2 * second, 3) == [at - second, at, at + second]
+    assert pattern.previous(at + second) == at
+    assert pattern.previous(at) == at - second
 
 
 @pytest.mark.parametrize("text", ["*/5 * * * *", "* * * * *", "*/10 * * * * *", "17 * * * *"])

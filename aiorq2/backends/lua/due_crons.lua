@@ -1,5 +1,5 @@
 --- Hand out the recurring entries of some queues that are due, at most `limit`, to the one that sees to a queue: for `duty_ms` nobody
---- else is given any of it. `next` is when the first of the others is due. While workers are suspended nothing is.
+--- else is given any of it. `next` is when the first of the others is due, or somebody else's duty ends. While workers are suspended nothing is.
 --- ARGV: instance duty_ms limit ...queues
 --- REPLY: OK now next entry…
 --- @include clock
@@ -41,6 +41,8 @@ local function look_at(queue)
     for _, name in ipairs(names) do
       hand_out(queue, name)
     end
+  elseif #names > 0 then
+    first = math.min(first, now + redis.call('PTTL', K.ticking(queue)) / 1000)
   end
   local following = redis.call('ZRANGEBYSCORE', K.crons(queue), '(' .. upto, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   first = math.min(first, tonumber(following[2]) or math.huge)
