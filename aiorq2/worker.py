@@ -292,6 +292,7 @@ class Worker:
         began = time.monotonic()
         await self._register()
         await check_server(self._backend, strict=self._strict)
+        self._backend.exchange.outlasts_refusals = not pump.appetite.burst
         await self._backend.subscribe(self._backend.keys.commands(self.name), self._on_message)
         self._heartbeat = Heartbeat(
             self._backend,
