@@ -303,6 +303,7 @@ class Worker(Roster):
         await self._register()
         await check_server(self._backend, strict=self._strict)
         await warn_of_old_workers(self._backend)
+        self._backend.exchange.outlasts_refusals = not pump.appetite.burst
         await self._backend.subscribe(self._backend.keys.commands(self.name), self._on_message)
         self._heartbeat = Heartbeat(
             self._backend,

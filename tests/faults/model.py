@@ -97,7 +97,7 @@ class Model:
         self.releasing: dict[str, str] = {}
         self.expired: set[str] = set()
         """Ids whose jobs are gone because their time was over."""
-        self.now = 0.0
+        self.now = 1e9
         self.judged = 0
         """How often a job was asked whether it may run, since one that it waited for had ended."""
 
