@@ -303,7 +303,6 @@ class Worker(Roster):
         await self._register()
         await check_server(self._backend, strict=self._strict)
         await warn_of_old_workers(self._backend)
-        self._backend.exchange.outlasts_refusals = not pump.appetite.burst
         await self._backend.subscribe(self._backend.keys.commands(self.name), self._on_message)
         self._heartbeat = Heartbeat(
             self._backend,
@@ -315,6 +314,8 @@ class Worker(Roster):
         )
         self._heartbeat.start()
         self._may_reap_after = await reap_after(self._backend, self._seat.lease)
+        # Not before: what a worker may do without, such as INFO, has been asked for by now, and a refusal was an answer.
+        self._backend.exchange.outlasts_refusals = not pump.appetite.burst
         if time.monotonic() - began > 1:  # Redis was away until now, for the others as well
             self._may_reap_after = time.monotonic() + self._seat.lease
         reaper = Reaper(

@@ -123,7 +123,10 @@ class Exchange:
         return None
 
     def _passes(self, error: BaseException) -> bool:
-        return is_transient(error) or (self.outlasts_refusals and is_refusal(error))
+        is_lacking = "unknown command" in str(error)  # that does not change
+        return is_transient(error) or (
+            self.outlasts_refusals and is_refusal(error) and not is_lacking
+        )
 
     def _complain(self, error: BaseException) -> None:
         """Say that Redis refuses us, once a minute."""
