@@ -20,7 +20,7 @@ import rq.job
 import rq.local
 import rq.timeouts
 
-from aiorq2 import AbandonedJobError, Job, Queue, Worker, bridge
+from aiorq2 import AbandonedJobError, Job, JobFailed, Queue, Worker, bridge
 from aiorq2.backends.base import JobRecord
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.serializers import resolve
@@ -316,3 +316,26 @@ def test_end_of_a_worker_is_rqs_exception_as_well() -> None:
     assert issubclass(kind, rq.exceptions.AbandonedJobError)
     assert issubclass(kind, AbandonedJobError)
     assert (kind.__module__, kind.__name__) == ("aiorq2.errors", "AbandonedJobError")
+
+
+# -- retries -----------------------------------------------------------------------------------------
+
+
+def ask_again() -> rq.Retry:
+    """Be content never."""
+    return rq.Retry(1)
+
+
+async def test_retry_that_a_job_returned_is_found_by_rqs_readers(
+    redis_backend: RedisBackend, redis_client: redis.Redis
+) -> None:
+    """As its own worker writes it, without a traceback; we say in words what went wrong."""
+    job = theirs(redis_client).enqueue(ask_again)
+
+    await drain(redis_backend)
+
+    results = job.results()
+    assert [one.type.name for one in results] == ["MAX_RETRIES_EXCEEDED", "RETRIED"]
+    assert [(type(one.return_value), one.exc_string) for one in results] == [(rq.Retry, None)] * 2
+    with pytest.raises(JobFailed, match="asked for more retries than it gets"):
+        await (await Job.fetch(job.id, redis_backend, "pickle")).wait(timeout=5)
