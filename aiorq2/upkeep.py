@@ -245,7 +245,7 @@ class Reaper:
 
 class Sweeper:
     """See now and then to what nobody waits for: jobs whose time in the registries is over, workers that are gone, places in rate
-    limits whose jobs are gone, and jobs whose parents are done and that were not told."""
+    limits whose jobs are gone, groups of which none is left, and jobs whose parents are done and that were not told."""
 
     INTERVAL_S = 60.0
     READY_S = 10.0
@@ -272,4 +272,5 @@ class Sweeper:
             await sweeping.sweep_ready(self._backend, queue, age_s=self.READY_S)
             await sweeping.sweep_deferred(self._backend, queue)
         await sweeping.sweep_rates(self._backend)
+        await sweeping.sweep_groups(self._backend)
         return removed
