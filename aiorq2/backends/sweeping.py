@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aiorq2.backends.line import Command
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.timing import to_iso
 
@@ -73,7 +74,8 @@ async def sweep_groups(backend: RedisBackend, *, limit: int = 20) -> int:
     if not groups:
         return 0
     names = [one.decode("utf-8", "replace") for one in groups]
-    samples = await backend.run(*[["SRANDMEMBER", keys.group(one), 10] for one in names])
+    sampling: list[Command] = [["SRANDMEMBER", keys.group(one), 10] for one in names]
+    samples = await backend.run(*sampling)
     ids = [[keys.job(one.decode("utf-8", "replace")) for one in sample] for sample in samples]
     alive = await backend.run(*[["EXISTS", "", *sample] for sample in ids])
     left = [name for name, count in zip(names, alive, strict=True) if not count]
