@@ -61,6 +61,7 @@ local function spawn(name, template, job, token, tick, tick_iso, iso, overlap)
     redis.call('EXPIRE', key, ttl)
   end
   redis.call('ZADD', K.cron_runs(name), tick, job)
+  redis.call('SADD', K.queues(), K.queue(has[1])) -- it may have been deleted
   local behind = overlap == 'queue' and #earlier > 0 and {earlier[1].id} or overlap == 'replace' and replace(earlier, iso) or {}
   if #behind > 0 then
     wait_behind(job, has[1], behind)
