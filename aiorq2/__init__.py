@@ -2,6 +2,7 @@
 
 from aiorq2.allowlist import register
 from aiorq2.backends import connect
+from aiorq2.cron import CronPattern
 from aiorq2.cron_jobs import CronJob
 from aiorq2.cron_spec import CronSpec
 from aiorq2.errors import (
@@ -11,9 +12,11 @@ from aiorq2.errors import (
     BackendFull,
     BackendRefused,
     BackendUnavailable,
+    ClassNotFound,
     DeserializationError,
     DuplicateJobError,
     FunctionNotAllowed,
+    InvalidArguments,
     InvalidCronPattern,
     InvalidFunction,
     InvalidJobOperation,
@@ -24,8 +27,10 @@ from aiorq2.errors import (
     NoSuchCronJobError,
     NoSuchGroupError,
     NoSuchJobError,
+    NotConfigured,
     PayloadTooLarge,
     SerializationError,
+    StartupFailed,
     TimeoutFormatError,
     UnknownFunction,
     WorkerNameTaken,
@@ -54,7 +59,9 @@ __all__ = [
     "BackendRefused",
     "BackendUnavailable",
     "Callback",
+    "ClassNotFound",
     "CronJob",
+    "CronPattern",
     "CronSpec",
     "Dependency",
     "DeserializationError",
@@ -62,6 +69,7 @@ __all__ = [
     "Execution",
     "FunctionNotAllowed",
     "Group",
+    "InvalidArguments",
     "InvalidCronPattern",
     "InvalidFunction",
     "InvalidJobOperation",
@@ -74,6 +82,7 @@ __all__ = [
     "NoSuchCronJobError",
     "NoSuchGroupError",
     "NoSuchJobError",
+    "NotConfigured",
     "PayloadTooLarge",
     "Queue",
     "RateLimit",
@@ -82,6 +91,7 @@ __all__ = [
     "Retry",
     "Scheduler",
     "SerializationError",
+    "StartupFailed",
     "TimeoutFormatError",
     "UnknownFunction",
     "Webhook",

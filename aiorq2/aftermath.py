@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 
+from aiorq2 import bridge
 from aiorq2.allowlist import AllowList
 from aiorq2.backends import inspect
 from aiorq2.backends.base import Claim
@@ -74,6 +75,8 @@ class Aftermath:
         self._webhooks.send(End(record, "failed", self._backend.time(), text))
         job = self._job_class(record, self._backend, self._serializer)
         current_job.set(job)
+        if not record.is_ours:
+            job.counterpart = bridge.enter(record, self._serializer, self._backend.sync_client)
         try:
             await self._callbacks.call("failure", job, type(error), error, None)
         except Exception:

@@ -11,10 +11,12 @@ from typing import Any, Literal
 import anyio.from_thread
 import anyio.to_thread
 
+from aiorq2 import bridge
 from aiorq2.allowlist import AllowList
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import is_coroutine_callable
-from aiorq2.job import Job, loop_bridge
+from aiorq2.job import Job
+from aiorq2.loops import loop_bridge
 from aiorq2.terms import CALLBACK_TIMEOUT
 
 Event = Literal["success", "failure", "stopped"]
@@ -22,7 +24,7 @@ Event = Literal["success", "failure", "stopped"]
 
 class Callbacks:
     """Calls back: coroutine functions on the loop with an asynchronous Redis client, plain ones in a thread with a synchronous one,
-    as RQ's contract says.
+    as RQ's contract says; a plain one that rq's producer has named is given rq's ``Job``, where rq is there.
 
     Args:
         backend: makes the clients.
@@ -70,10 +72,18 @@ class Callbacks:
             loop_bridge.set(anyio.from_thread.run)
             connection = self._backend.sync_client()
             answer = await anyio.to_thread.run_sync(
-                lambda: func(job, connection, *arguments), abandon_on_cancel=True
+                lambda: func(_as_named(job), connection, *arguments), abandon_on_cancel=True
             )
             if inspect.isawaitable(answer):
                 await answer
         except BaseException as error:  # noqa: BLE001  user code; whoever called back judges
             return error
         return None
+
+
+def _as_named(job: Job) -> Any:
+    """Return the job as whoever named the callback knows it."""
+    if job.counterpart is None:
+        return job
+    bridge.show_status(job.counterpart, job.status)
+    return job.counterpart

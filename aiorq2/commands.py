@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.kept import Source, backend_of
 from aiorq2.errors import InvalidJobOperation, NoSuchExecutionError
 from aiorq2.executions import Execution
 
@@ -35,44 +35,42 @@ def parse_command(message: bytes) -> Command | None:
 
 
 async def send_command(
-    backend: RedisBackend, worker_name: str, command: str, **arguments: str
+    connection: Source, worker_name: str, command: str, **arguments: str
 ) -> bool:
     """Send a command to a worker; returns whether anybody heard it. Redis: 1 call."""
     message = json.dumps({"command": command, **arguments})
-    return await backend.command(worker_name, message) > 0
+    return await backend_of(connection).command(worker_name, message) > 0
 
 
-async def send_shutdown_command(backend: RedisBackend, worker_name: str) -> bool:
+async def send_shutdown_command(connection: Source, worker_name: str) -> bool:
     """Have a worker stop once its running jobs have ended; returns whether it heard. Redis: 1 call."""
-    return await send_command(backend, worker_name, "shutdown")
+    return await send_command(connection, worker_name, "shutdown")
 
 
-async def send_kill_horse_command(backend: RedisBackend, worker_name: str) -> bool:
+async def send_kill_horse_command(connection: Source, worker_name: str) -> bool:
     """Have a worker stop all that it runs, and go on; returns whether it heard. Redis: 1 call."""
-    return await send_command(backend, worker_name, "kill-horse")
+    return await send_command(connection, worker_name, "kill-horse")
 
 
-async def send_stop_job_command(backend: RedisBackend, job_id: str) -> None:
+async def send_stop_job_command(connection: Source, job_id: str) -> None:
     """Have its worker stop a job, which then is ``stopped``. Redis: 1 call.
 
     Raises:
         NoSuchJobError: there is none.
         InvalidJobOperation: it does not run.
     """
-    await backend.stop(job_id)
+    await backend_of(connection).stop(job_id)
 
 
-async def send_stop_execution_command(
-    backend: RedisBackend, job_id: str, execution_id: str
-) -> bool:
+async def send_stop_execution_command(connection: Source, job_id: str, execution_id: str) -> bool:
     """Have its worker stop one run of a job; returns whether it heard. Redis: 2 calls.
 
     Raises:
         InvalidJobOperation: there is no such run.
     """
     try:
-        execution = await Execution.fetch(execution_id, job_id, backend)
+        execution = await Execution.fetch(execution_id, job_id, connection)
     except NoSuchExecutionError as error:
         raise InvalidJobOperation(str(error)) from None
     arguments = {"job_id": job_id, "execution_id": execution_id}
-    return await send_command(backend, execution.worker_name, "stop-execution", **arguments)
+    return await send_command(connection, execution.worker_name, "stop-execution", **arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from aiorq2.backends import connect, url_in_environment
@@ -91,8 +92,11 @@ class _Source:
 class _Made:
     source: _Source
     backend: RedisBackend
-    client: SharedClient
     is_ours: bool
+
+    @cached_property
+    def client(self) -> SharedClient:
+        return SharedClient(self.backend)
 
 
 def _make(source: _Source) -> _Made:
@@ -102,7 +106,7 @@ def _make(source: _Source) -> _Made:
             f"key_prefix={source.key_prefix!r}: the backend that was given has {given.key_prefix!r}"
         )
     backend = given or connect(source.address, key_prefix=source.key_prefix)
-    return _Made(source, backend, SharedClient(backend), is_ours=given is None)
+    return _Made(source, backend, is_ours=given is None)
 
 
 def _source(settings: Settings, name: str) -> _Source:

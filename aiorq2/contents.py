@@ -45,6 +45,11 @@ class QueueContents:
     def __len__(self) -> int:
         raise TypeError("len(queue) would have to ask Redis: use `await queue.count()`")
 
+    @property
+    def key(self) -> str:
+        """The key of its list in Redis."""
+        return self.backend.keys.queue(self.name)
+
     # -- registries ------------------------------------------------------------------------------------------------------
 
     @property
@@ -104,6 +109,14 @@ class QueueContents:
             for job in await self.job_class.fetch_many(ids, self.backend, self.serializer)
             if job is not None
         ]
+
+    async def job_ids(self) -> list[str]:
+        """Return all ids that wait, the next one first."""
+        return await self.get_job_ids()
+
+    async def jobs(self) -> list[Job]:
+        """Return all jobs that wait, the next one first; as ``get_jobs``."""
+        return await self.get_jobs()
 
     async def fetch_job(self, job_id: str) -> Job | None:
         """Return the job of this id if it is this queue's, None where there is none."""

@@ -1,30 +1,25 @@
-"""A handle on one recurring entry, and how one is written."""
+"""A handle on one recurring entry: what was last seen of it, and what can be done to it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
-from hashlib import sha1
+from itertools import islice
 from secrets import token_hex
 from typing import Any, Self
 
 from aiorq2.backends import crons
-from aiorq2.backends.base import cron_context
-from aiorq2.backends.crons import CronDraft, CronRecord, Saved, moment_of
+from aiorq2.backends.crons import CronRecord, moment_of
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.scripts import Arg
-from aiorq2.backends.wire import template_fields
-from aiorq2.cron_spec import CronSpec
+from aiorq2.cron_drafts import edit
 from aiorq2.errors import InvalidJobOperation, InvalidOption, NoSuchCronJobError
 from aiorq2.job import Job
-from aiorq2.queue import Queue
 from aiorq2.rhythm import Policies, Rhythm
 from aiorq2.seen import SeenJob
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
-from aiorq2.states import JobStatus
-from aiorq2.timing import as_utc
+from aiorq2.timing import as_utc, duration_text
 
 TRIES = 5
 """How often an edit is tried that somebody else's comes between."""
@@ -60,8 +55,7 @@ class CronJob(SeenJob):
         return cls(record, backend, resolve_serializer(serializer))
 
     def __repr__(self) -> str:
-        beat = self._cron.entry.text("pattern") or f"every {self.interval:g} s"
-        return f"<{type(self).__name__} {self.name}: {beat} {self.description}>"
+        return f"<{type(self).__name__} {self.name}: {self.beat} {self.description}>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CronJob) and other.name == self.name
@@ -87,9 +81,37 @@ class CronJob(SeenJob):
         return self._cron.entry.real("interval")
 
     @property
+    def beat(self) -> str:
+        """The pattern, or ``every 1h30m``."""
+        return self.pattern or f"every {duration_text(self.interval or 0)}"
+
+    def describe(self) -> str:
+        """Return when it runs, in words: ``At 12:00, every day, UTC``."""
+        try:
+            pattern = self._cron.pattern
+        except InvalidOption as error:
+            return f"cannot be read here: {error}"
+        return pattern.describe() if pattern else f"Every {duration_text(self.interval or 0)}"
+
+    def upcoming(self, count: int) -> list[datetime]:
+        """Return the next times at which it is due, the pending one first, fewer if it ends before; none while it is paused.
+
+        Raises:
+            InvalidOption: its pattern cannot be read here.
+        """
+        rhythm, most = self.rhythm, count if self.runs_left is None else min(count, self.runs_left)
+        ticks = islice(rhythm.from_(self._cron.tick), most) if self.state == "active" else ()
+        return [at for at in (moment_of(rhythm.due(tick)) for tick in ticks) if at is not None]
+
+    @property
     def timezone(self) -> str:
         """The time zone of the pattern."""
         return self._cron.entry.text("timezone") or "UTC"
+
+    @property
+    def function(self) -> str:
+        """The dotted name of the function, as it was noted down: unlike ``func_name`` it is not read from the payload."""
+        return self._cron.entry.text("func_name") or ""
 
     @property
     def policies(self) -> Policies:
@@ -224,6 +246,22 @@ class CronJob(SeenJob):
         fields: dict[str, Arg] = {"anchor": f"{tick:.3f}"} if self.interval is not None else {}
         await self._adjust("move", "active", lambda _: (tick, tick), fields)
 
+    async def save(self, **changes: Any) -> None:
+        """Change the entry: ``pattern``, ``timezone``, ``interval``, ``args``, ``kwargs``, ``timeout``, ``description``, ``meta``,
+        the policies and so on. What is not named stays, the pending run too unless its time is what changes. Redis: 3 calls.
+
+        Of an entry that code declares, the next ``sync`` of that code takes the changes back.
+
+        Raises:
+            NoSuchCronJobError: it is gone.
+            InvalidJobOperation: it was changed since it was read.
+            InvalidOption: a change cannot be meant, or it would never run.
+        """
+        saved = await edit(self._backend, self._cron, self._serializer, changes)
+        await self.refresh()
+        if saved == "outdated":
+            raise InvalidJobOperation(f"cron {self.name!r}: cannot save, it was changed meanwhile")
+
     async def run_now(self) -> Job:
         """Make a run at once, whatever times, policies and state say; it is not counted by ``repeat``. Redis: 2 calls.
 
@@ -254,92 +292,3 @@ def _following(record: CronRecord, now: float, verb: str) -> tuple[float, float]
     if tick is None:
         raise InvalidJobOperation(f"cron {record.name!r}: cannot {verb}, it has no run left")
     return tick, rhythm.due(tick)
-
-
-def draft_of(spec: CronSpec, queue: Queue, now: float, *, source: str = "") -> CronDraft:
-    """Return what is written of an entry: its fields, the template of its jobs, and when it is due first.
-
-    Raises:
-        InvalidOption: it would never run; and as ``Queue.enqueue``.
-    """
-    options = replace(spec.options, job_id=spec.id)
-    job, _ = queue.prepared(
-        spec.func, spec.args, dict(spec.kwargs), options, context=cron_context(spec.name)
-    )
-    template = {
-        **template_fields(replace(job, status=JobStatus.SCHEDULED)),
-        "aio_cron": spec.name,
-    }
-    rhythm = spec.rhythm(round(now, 3))
-    tick = rhythm.next((spec.anchor or now) - 0.001 if spec.interval is not None else now)
-    if tick is None:
-        raise InvalidOption(f"cron {spec.name!r}: it would never run; look at its pattern and end")
-    entry = _entry_fields(spec, rhythm, job.func_name)
-    told = {name: value for name, value in entry.items() if name != "anchor" or spec.anchor}
-    return CronDraft(
-        name=spec.name,
-        queue=queue.name,
-        entry=entry,
-        template=template,
-        definition=_digest([told, queue.name, spec.policies.repeat, _stable(template)]),
-        rhythm=_rhythm_text(told, spec),
-        tick=tick,
-        due=rhythm.due(tick),
-        repeat=spec.policies.repeat,
-        source=source,
-    )
-
-
-def _entry_fields(spec: CronSpec, rhythm: Rhythm, func_name: str) -> dict[str, Arg]:
-    own = spec.policies
-    fields: dict[str, Arg | None] = {
-        "id": spec.id,
-        "func_name": func_name,
-        "pattern": spec.pattern.text if spec.pattern else None,
-        "timezone": spec.pattern.timezone if spec.pattern else None,
-        "dialect": spec.pattern.dialect if spec.pattern else None,
-        "interval": spec.interval,
-        "anchor": None if spec.pattern else f"{rhythm.beat.anchor:.3f}",  # type: ignore[union-attr]
-        "catch_up": own.catch_up,
-        "grace": own.grace,
-        "overlap": own.overlap,
-        "jitter": own.jitter or None,
-        "start": None if own.start is None else f"{own.start:.3f}",
-        "end": None if own.end is None else f"{own.end:.3f}",
-        "history": own.history,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _rhythm_text(told: Mapping[str, Arg], spec: CronSpec) -> str:
-    names = ("pattern", "timezone", "dialect", "interval", "anchor", "start", "end", "jitter")
-    return " ".join(f"{name}={told[name]!s}" for name in names if name in told)
-
-
-def _stable(template: Mapping[str, Arg]) -> list[tuple[str, Arg]]:
-    return [(name, value) for name, value in template.items() if name not in ("created_at",)]
-
-
-def _digest(parts: object) -> str:
-    return sha1(repr(parts).encode("utf-8", "backslashreplace"), usedforsecurity=False).hexdigest()
-
-
-async def write(
-    backend: RedisBackend,
-    spec: CronSpec,
-    queue: Queue,
-    mode: crons.Mode,
-    *,
-    source: str = "",
-    version: float | None = None,
-    anonymous: bool = False,
-) -> Saved:
-    """Write an entry. Redis: 2 calls.
-
-    Raises:
-        InvalidOption: it would never run; and as ``Queue.enqueue``.
-    """
-    draft = draft_of(spec, queue, await crons.now(backend), source=source)
-    if anonymous:
-        draft = replace(draft, entry={**draft.entry, "anonymous": 1})
-    return await crons.save(backend, draft, mode, version=version)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from hashlib import sha1
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aiorq2.callables import describe_call, name_of
 from aiorq2.cron import CronPattern, Dialect
@@ -102,9 +100,7 @@ class CronSpec:
             pattern=None
             if pattern is None
             else CronPattern.parse(pattern, timezone=timezone, dialect=dialect, name=checked),
-            interval=None
-            if interval is None
-            else seconds(interval, name="interval", minimum=MIN_INTERVAL_S),
+            interval=None if interval is None else interval_s(interval),
             anchor=moment(first, "first") if isinstance(first, datetime) else first,
             queue=None if queue is None else checked_name(queue, "queue"),
             options=EnqueueOptions.checked(**others),
@@ -124,6 +120,15 @@ class CronSpec:
         return Rhythm(beat, self.name, own.jitter, own.start, own.end)
 
 
+def interval_s(interval: Duration) -> float:
+    """Return an interval in seconds, to the millisecond.
+
+    Raises:
+        TimeoutFormatError: it cannot be read, or is too short.
+    """
+    return round(seconds(interval, name="interval", minimum=MIN_INTERVAL_S), 3)
+
+
 def checked_cron_name(name: object) -> str:
     """Return the name of a recurring entry if Redis and a terminal can live with it.
 
@@ -141,25 +146,6 @@ def cron_id(name: str) -> str:
         return f"cron-{name}"
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:100].strip("-")
     return f"cron-{plain}-{_digest(name)}"
-
-
-def local_timezone() -> str:
-    """Return the name of this machine's time zone.
-
-    Raises:
-        InvalidOption: it has none that other machines would know.
-    """
-    name = os.environ.get("TZ", "").lstrip(":")
-    if not name:
-        _, found, name = os.path.realpath("/etc/localtime").partition("/zoneinfo/")
-        name = name if found else "UTC" if not os.path.exists("/etc/localtime") else ""
-    try:
-        ZoneInfo(name)
-    except (ValueError, ZoneInfoNotFoundError, OSError):
-        raise InvalidOption(
-            "this machine's time zone has no name; give one, such as timezone='Europe/Berlin'"
-        ) from None
-    return name
 
 
 def tick_id(id: str, tick: float) -> str:

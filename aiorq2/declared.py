@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
+from aiorq2.allowlist import AllowList
 from aiorq2.callables import name_of
+from aiorq2.connections import DEFAULT
+from aiorq2.cron_jobs import CronJob
 from aiorq2.cron_spec import CronSpec
-from aiorq2.errors import InvalidOption
+from aiorq2.cron_sync import Synced
+from aiorq2.errors import FunctionNotAllowed, InvalidJobOperation, InvalidOption
 from aiorq2.functions import JobFunctions
+from aiorq2.scheduler import Scheduler
+
+log = logging.getLogger("aiorq2.hub")
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,11 @@ class DeclaredCron:
             self.pattern, self.name, self.args, self.kwargs, self.options
         )
 
+    def connection(self, helper: JobFunctions) -> str:
+        """Return the name of the connection that it goes to."""
+        told = self.options.get("connection") or helper.connection
+        return str(told or DEFAULT)
+
 
 class Declarations:
     """The entries of one ``RQ``, by name."""
@@ -62,3 +76,70 @@ class Declarations:
                 f"cron {entry.name!r}: {known.func_name} is declared under this name; give name=… to one of them"
             )
         self.entries[entry.name] = entry
+
+    async def sync(
+        self,
+        scheduler: Scheduler,
+        helpers: Mapping[str, JobFunctions],
+        connection: str,
+        *,
+        source: str,
+        version: float | None,
+        dry_run: bool,
+    ) -> Synced:
+        """Write the entries that go to a connection, and remove those of this source that are declared no more.
+
+        Raises:
+            InvalidJobOperation: another program declares an entry of this name.
+        """
+        keep = self._complete(await scheduler.get_cron_jobs(), source)
+        specs = [
+            entry.spec(helpers[entry.func_name])
+            for entry in self.entries.values()
+            if entry.connection(helpers[entry.func_name]) == connection
+        ]
+        try:
+            return await scheduler.sync(
+                specs, source=source, version=version, dry_run=dry_run, keep=keep
+            )
+        except InvalidJobOperation as error:
+            raise InvalidJobOperation(
+                f"{error}; if that is this program under its former name, go on with it: RQ(name=…)"
+            ) from None
+
+    def _complete(self, known: Iterable[CronJob], source: str) -> list[str]:
+        """Have every module imported that may declare one of the known entries, and return the names of those of which nobody can
+        say whether they are declared: their modules cannot be imported here."""
+        unclear = []
+        for cron in known:
+            if cron.source != source or cron.name in self.entries:
+                continue
+            if not _has_spoken(cron.func_name):
+                log.warning(
+                    "cron %r: %s cannot be imported here; left as it is", cron.name, cron.func_name
+                )
+                unclear.append(cron.name)
+        return unclear
+
+
+def _has_spoken(func_name: str) -> bool:
+    """Whether the module of a function has been imported, be it now, or is there no more."""
+    try:
+        AllowList().check(func_name)
+    except FunctionNotAllowed:
+        return False
+    parts = func_name.split(".")[:-1]
+    while parts:
+        name = ".".join(parts)
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                return False  # it is there, and lacks another one
+            parts.pop()
+        except (Exception, SystemExit) as error:  # noqa: BLE001  somebody's module
+            log.warning("module %s: %s: %s", name, type(error).__name__, error)
+            return False
+        else:
+            return True
+    return True

@@ -11,9 +11,9 @@
     ├── DuplicateJobError           unique=True and the id is taken
     ├── InvalidOption (ValueError)  an argument that cannot be meant
     │   ├── TimeoutFormatError      … a duration
+    │   ├── InvalidCronPattern      … a cron pattern
     │   ├── InvalidFunction         … a function that a worker could not find again
     │   ├── InvalidArguments (TypeError) … arguments that a job's function does not take
-    │   ├── InvalidCronPattern      … a cron pattern
     │   └── ClassNotFound (ImportError) … the dotted name of a class that cannot be imported
     ├── FunctionNotAllowed          a worker may not run this function
     ├── UnknownFunction             a worker cannot find this function
@@ -91,7 +91,7 @@ class ClassNotFound(InvalidOption, ImportError):
 
 
 class InvalidCronPattern(InvalidOption):
-    """A cron pattern that cannot be meant."""
+    """A cron pattern that cannot be meant, could be meant in two ways, or has no date to fire on."""
 
 
 class FunctionNotAllowed(AiorqError):

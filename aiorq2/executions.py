@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aiorq2.backends.base import JobRecord
+from aiorq2.backends.kept import Source, backend_of
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.wire import record_of
 from aiorq2.errors import NoSuchExecutionError
@@ -32,7 +33,14 @@ class Execution:
         return f"{self.job_id}:{self.id}"
 
     @classmethod
-    async def fetch(cls, id: str, job_id: str, backend: RedisBackend) -> Execution:
+    async def fetch(
+        cls,
+        id: str,
+        job_id: str,
+        backend: Source | None = None,
+        *,
+        connection: Source | None = None,
+    ) -> Execution:
         """Return the run of this id.
 
         Raises:
@@ -40,7 +48,7 @@ class Execution:
 
         Redis: 1 call.
         """
-        found = await _fetched(backend, job_id, [id])
+        found = await _fetched(backend_of(backend, connection), job_id, [id])
         if not found:
             raise NoSuchExecutionError(f"job {job_id!r}: there is no execution {id!r}")
         return found[0]

@@ -9,7 +9,8 @@ import logging
 import math
 import pickle
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import anyio
@@ -17,6 +18,7 @@ import anyio.from_thread
 import anyio.to_process
 import anyio.to_thread
 
+from aiorq2 import bridge
 from aiorq2.allowlist import AllowList
 from aiorq2.backends.base import Claim, JobRecord
 from aiorq2.backends.redis import RedisBackend
@@ -36,12 +38,14 @@ from aiorq2.errors import (
     UnknownFunction,
 )
 from aiorq2.failure import Failure, failure_of
-from aiorq2.job import Job, current_job, loop_bridge
+from aiorq2.job import Job, current_job
+from aiorq2.loops import loop_bridge
 from aiorq2.offload import Parcel, run_parcel, warm_up
+from aiorq2.options import Offload
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_value
 from aiorq2.payloads import decode_call as decode
-from aiorq2.retrying import as_asked, next_repeat, retry_after_failure, retry_as_asked
+from aiorq2.retrying import Asked, as_asked, next_repeat, retry_after_failure, retry_as_asked
 from aiorq2.run import Reason, Run
 from aiorq2.serializers import Serializer
 from aiorq2.states import JobStatus
@@ -66,6 +70,7 @@ class Executor:
         serializer: reads payloads and writes results.
         allow: what may run.
         sync_concurrency: how many threads, and how many processes, run at once.
+        offload: what a plain function runs in where the job does not say: a thread or a process.
         result_limit: bytes that a result may take.
         job_class: what ``get_current_job()`` hands to jobs.
         job_context: what each job's function is called in.
@@ -78,6 +83,7 @@ class Executor:
         allow: AllowList,
         *,
         sync_concurrency: int = 32,
+        offload: Offload = "thread",
         result_limit: int = PAYLOAD_LIMIT,
         job_class: type[Job] = Job,
         job_context: JobContext | None = None,
@@ -90,13 +96,15 @@ class Executor:
         self._job_class = job_class
         self._job_context = job_context
         self._portable_serializer = serializer if _is_portable(serializer) else None
+        self._offload = offload.encode()
         self._threads = asyncio.Semaphore(sync_concurrency)
         self._processes = asyncio.Semaphore(sync_concurrency)
 
     async def run(self, run: Run) -> Outcome:
         """Run a claim to its end, whatever that is; raises nothing that user code can cause."""
         claim = run.claim
-        job = self._job_class(_as_started(claim), self._backend, self._serializer)
+        record = _as_started(claim)
+        job = self._job_class(record, self._backend, self._serializer)
         job.control = run
         current_job.set(job)
         try:
@@ -104,6 +112,8 @@ class Executor:
             func = self._allow.resolve_allowed(call.func_name, call.instance)
         except (DeserializationError, UnknownFunction, FunctionNotAllowed) as error:
             return self._failed(run, error, may_retry=isinstance(error, UnknownFunction))
+        counterpart = bridge.enter(record, self._serializer, self._backend.sync_client)
+        job.counterpart = None if record.is_ours else counterpart
         failure: BaseException | None = None
         value: Any = None
         try:
@@ -173,6 +183,8 @@ class Executor:
                 in_thread = functools.partial(run.run_coroutine, func, call, self._backend.close)
                 return await self._in_thread(run, in_thread)
             return await self._in_task(run, func(*call.args, **call.kwargs))
+        if (offload or self._offload) == b"process":
+            return await self._in_process(run, call)
         value = await self._in_thread(run, functools.partial(func, *call.args, **call.kwargs))
         return await self._in_task(run, value) if inspect.isawaitable(value) else value
 
@@ -261,13 +273,24 @@ class Executor:
             return GivenBack(self._backend.time())
         asked = as_asked(error if error is not None else value)
         if asked is not None:
-            return retry_as_asked(run.claim, asked, self._backend.time())
+            return self._as_asked(run, asked)
         if isinstance(error, _FailedElsewhere):
             failed = JobFailed(run.claim.job_id, error.failure.exc_info)
             return self._failed(run, failed, error.failure, may_retry=error.may_retry)
         if error is not None:
             return self._failed(run, error)
         return self._finished(run, value)
+
+    def _as_asked(self, run: Run, asked: Asked) -> Outcome:
+        outcome = retry_as_asked(run.claim, asked, self._backend.time())
+        if not outcome.is_known_to_rq:
+            return outcome
+        with suppress(SerializationError):  # JSON has no word for it
+            raw = encode_value(
+                self._serializer, asked.given, what="result", context=run.claim.job_id
+            )
+            return replace(outcome, value=raw)
+        return outcome
 
     def _finished(self, run: Run, value: Any) -> Outcome:
         delay, intervals = next_repeat(run.claim.record)

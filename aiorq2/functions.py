@@ -21,6 +21,7 @@ from aiorq2.job_options import (
     cron_options,
     enqueue_options,
     in_zone,
+    refuse_for_recurring,
     scheduler_options,
     split_options,
 )
@@ -74,7 +75,7 @@ class JobFunctions:
     >>> add.helper.timeout = 60
     """
 
-    functions = ("queue", "schedule", "cron", "options")
+    functions: tuple[str, ...] = ("queue", "schedule", "cron", "options")
     """What of this the function gets."""
 
     ttl = Default[Duration]()
@@ -152,7 +153,7 @@ class JobFunctions:
 
         Redis: 1 call, shared with concurrent callers.
         """
-        return await self.preset({}).enqueue(*self._split("queue", args, kwargs))
+        return await Preset(self, {}).enqueue(*self._split("queue", args, kwargs))
 
     async def schedule(
         self, when: datetime | Duration, /, *args: Any, **kwargs: Any
@@ -166,7 +167,7 @@ class JobFunctions:
 
         Redis: 1 call; 3 for what recurs.
         """
-        return await self.preset({}).enqueue_later(when, *self._split("schedule", args, kwargs))
+        return await Preset(self, {}).enqueue_later(when, *self._split("schedule", args, kwargs))
 
     async def cron(self, pattern: str, name: str, /, *args: Any, **kwargs: Any) -> CronJob:
         """Enqueue a call whenever the pattern says so: ``"0 0 12 * * ?"`` is every day at noon, UTC. Declared again under the
@@ -178,7 +179,7 @@ class JobFunctions:
 
         Redis: 3 calls.
         """
-        return await self.preset({}).enqueue_often(
+        return await Preset(self, {}).enqueue_often(
             pattern, name, *self._split("cron", args, kwargs)
         )
 
@@ -263,6 +264,8 @@ class Preset:
         told = scheduler_options(options)
         if isinstance(told.get("repeat"), Repeat):  # RQ's: after each success, a job of its own
             return await self._enqueue_at(when, args, kwargs, options)
+        if told.keys() & {"repeat", "interval"}:
+            refuse_for_recurring(options)
         return await self._scheduler(options).schedule(
             when, self._helper.wrapped, args, kwargs, **told
         )
@@ -338,6 +341,8 @@ class Preset:
         self._helper.check_call(args, kwargs, options)
         helper, settings = self._helper, self._helper.rq.settings()
         told = {**dict.fromkeys(ANY), **helper.defaults, **self._options, **options}
+        if verb == "cron":
+            refuse_for_recurring(told)
         told["queue"] = told["queue"] or settings.default_queue
         told["timeout"] = _or(told["timeout"], settings.default_timeout)
         told["result_ttl"] = _or(told["result_ttl"], settings.default_result_ttl)

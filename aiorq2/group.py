@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
 
-from aiorq2.backends import connect, inspect
-from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends import inspect
+from aiorq2.backends.kept import Source, backend_of
 from aiorq2.errors import InvalidOption, NoSuchGroupError
 from aiorq2.job import Job
 from aiorq2.options import EnqueueData, checked_name
@@ -68,13 +68,13 @@ class Group:
 
     def __init__(
         self,
-        backend: RedisBackend | None = None,
+        backend: Source | None = None,
         name: str | None = None,
         *,
         serializer: str | Serializer | None = None,
-        connection: Any = None,
+        connection: Source | None = None,
     ) -> None:
-        self.backend = backend if backend is not None else connect(connection)
+        self.backend = backend_of(backend, connection)
         self.name = uuid4().hex if name is None else checked_name(name, "group")
         self._serializer = serializer
 
@@ -97,18 +97,23 @@ class Group:
     @classmethod
     def create(
         cls,
-        backend: RedisBackend | None = None,
+        backend: Source | None = None,
         name: str | None = None,
         *,
         serializer: str | Serializer | None = None,
-        connection: Any = None,
+        connection: Source | None = None,
     ) -> Group:
         """Return a group that has no jobs yet."""
         return cls(backend, name, serializer=serializer, connection=connection)
 
     @classmethod
     async def fetch(
-        cls, name: str, backend: RedisBackend, serializer: str | Serializer | None = None
+        cls,
+        name: str,
+        backend: Source | None = None,
+        serializer: str | Serializer | None = None,
+        *,
+        connection: Source | None = None,
     ) -> Group:
         """Return the group of this name.
 
@@ -117,25 +122,31 @@ class Group:
 
         Redis: 1 call.
         """
-        group = cls(backend, name, serializer=serializer)
-        if not (await backend.run(["EXISTS", group.key]))[0]:
+        group = cls(backend, name, serializer=serializer, connection=connection)
+        if not (await group.backend.run(["EXISTS", group.key]))[0]:
             raise NoSuchGroupError(f"there is no group {name!r}")
         return group
 
     @classmethod
-    async def all(cls, backend: RedisBackend) -> list[Group]:
+    async def all(
+        cls, backend: Source | None = None, *, connection: Source | None = None
+    ) -> list[Group]:
         """Return the groups that have jobs, by name. Redis: 2 calls."""
-        (members,) = await backend.run(["SMEMBERS", backend.keys.groups()])
-        groups = [cls(backend, name.decode()) for name in sorted(members)]
-        found = await backend.run(*[["EXISTS", group.key] for group in groups]) if groups else []
-        return [group for group, exists in zip(groups, found, strict=True) if exists]
+        found = backend_of(backend, connection)
+        (members,) = await found.run(["SMEMBERS", found.keys.groups()])
+        groups = [cls(found, name.decode()) for name in sorted(members)]
+        replies = await found.run(*[["EXISTS", group.key] for group in groups]) if groups else []
+        return [group for group, exists in zip(groups, replies, strict=True) if exists]
 
     @classmethod
-    async def clean_registries(cls, backend: RedisBackend) -> None:
+    async def clean_registries(
+        cls, backend: Source | None = None, *, connection: Source | None = None
+    ) -> None:
         """Clean up every group, and forget those that are empty, as RQ's workers do. Redis: as ``cleanup`` for each."""
-        (members,) = await backend.run(["SMEMBERS", backend.keys.groups()])
+        found = backend_of(backend, connection)
+        (members,) = await found.run(["SMEMBERS", found.keys.groups()])
         for name in members:
-            await cls(backend, name.decode()).cleanup()
+            await cls(found, name.decode()).cleanup()
 
     # -- its jobs --------------------------------------------------------------------------------------------------------
 

@@ -13,9 +13,11 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.shared import SharedClient
 from aiorq2.connections import DEFAULT, Connections
+from aiorq2.cron_sync import Synced
 from aiorq2.declared import Declarations, DeclaredCron
 from aiorq2.decorated import Decorator, JobFunction
 from aiorq2.decorating import decorate
+from aiorq2.errors import InvalidOption
 from aiorq2.executor import JobContext
 from aiorq2.functions import JobFunctions
 from aiorq2.hooks import Hooks
@@ -85,11 +87,20 @@ class RQ(Configurable):
         """Return what jobs are called in, as ``Worker`` takes it; None for nothing."""
         return None
 
+    def carry(self) -> dict[str, Any]:
+        """Return what goes into the meta of a job that is enqueued now."""
+        return {}
+
     @asynccontextmanager
     async def surround(self, worker: Worker) -> AsyncIterator[None]:
         """Do what is to be done around the work of a worker."""
         async with self._hooks.around(worker):
+            for name in self._connections_of(worker):
+                await self.sync_crons(name, worker.working_backend)
             yield
+
+    def serve_jobs_only(self) -> None:
+        """Be told that this process is there for its jobs, not for what else the program does."""
 
     # -- connections -----------------------------------------------------------------------------------------------------
 
@@ -187,6 +198,8 @@ class RQ(Configurable):
             **options,
         }
         if func_or_queue is None or isinstance(func_or_queue, str):
+            if func_or_queue and "queue" in options:
+                raise InvalidOption(f"job({func_or_queue!r}, queue=…): name one queue")
             if func_or_queue:
                 told["queue"] = func_or_queue
             checked_options(told, JOB)
@@ -283,10 +296,10 @@ class RQ(Configurable):
 
     def get_queue(self, name: str | None = None, connection: str | None = None) -> Queue:
         """Return the queue of this name, or the default one; for the same name, the same object."""
-        settings, queues = self.settings(), self.state().queues
+        settings, state = self.settings(), self.state()
         key = name or settings.default_queue, None if connection == DEFAULT else connection
-        known = queues.get(key)
-        backend = self.get_backend(connection)
+        known = state.queues.get(key)
+        backend = state.connections.backend(settings, connection)
         if known is not None and known[0] == settings and known[1].backend is backend:
             return known[1]
         queue = load_class(settings.queue_class, Queue, "queue_class")(
@@ -298,8 +311,9 @@ class RQ(Configurable):
             results=settings.results,
             job_class=load_class(settings.job_class, Job, "job_class"),
             job_context=self.job_context(),
+            carry=None if type(self).carry is RQ.carry else self.carry,
         )
-        queues[key] = settings, queue
+        state.queues[key] = settings, queue
         return queue
 
     def get_worker(self, *queues: str, connection: str | None = None, **options: Any) -> Worker:
@@ -325,11 +339,58 @@ class RQ(Configurable):
     ) -> Scheduler:
         """Return a scheduler for this queue, or for ``rq.scheduler_queue``, that looks every ``interval`` seconds, or every
         ``rq.scheduler_interval``."""
+        return self._scheduler(interval, queue, connection, None)
+
+    def _scheduler(
+        self,
+        interval: Duration | None,
+        queue: str | None,
+        connection: str | None,
+        backend: RedisBackend | None,
+    ) -> Scheduler:
         settings = self.settings()
         return load_class(settings.scheduler_class, Scheduler, "scheduler_class")(
             self.get_queue(queue or settings.scheduler_queue, connection),
             settings.scheduler_interval if interval is None else interval,
+            backend,
         )
+
+    async def sync_crons(
+        self,
+        connection: str | None = None,
+        backend: RedisBackend | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> Synced:
+        """Have Redis hold the cron entries that are declared here, and none that were declared here once and are no more; what a
+        worker does when it starts.
+
+        An entry whose module this process has not imported is not taken for one that is gone: the module is imported for it.
+
+        Args:
+            connection: the Redis that is meant.
+            backend: what it is reached with, by default that of the connection.
+            dry_run: write nothing, and return what would be done.
+
+        Raises:
+            InvalidJobOperation: another program declares an entry of this name.
+
+        Redis: as ``Scheduler.sync``, and 1 call and 1 pipeline per 200 entries.
+        """
+        scheduler = self._scheduler(None, None, connection, backend)
+        return await self._declarations.sync(
+            scheduler,
+            self._functions,
+            connection or DEFAULT,
+            source=self.name,
+            version=self.version,
+            dry_run=dry_run,
+        )
+
+    def _connections_of(self, worker: Worker) -> list[str]:
+        """Return the names of the connections that lead where a worker works."""
+        names = [DEFAULT, *self.settings().connections]
+        return [name for name in dict.fromkeys(names) if self.get_backend(name) is worker.backend]
 
 
 def _maker() -> str:

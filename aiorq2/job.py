@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
 from aiorq2.backends import inspect, wire
-from aiorq2.backends.base import Ended, JobRecord, Observed
-from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.base import Ended, JobRecord, Observed, Progressed
+from aiorq2.backends.kept import Source, backend_of
+from aiorq2.drafts import Draft, Func, arguments_of, refuse_unknown
 from aiorq2.errors import NoSuchJobError
 from aiorq2.executions import Execution
-from aiorq2.lineage import delete_with_dependents
-from aiorq2.options import JobSpec
+from aiorq2.lineage import delete_dependents
+from aiorq2.loops import blocking_outside_the_loop
+from aiorq2.options import EnqueueOptions, JobSpec
 from aiorq2.payloads import encode_value
+from aiorq2.progress import Progress, packed
 from aiorq2.results import Result, ResultType, result_of_entry, result_of_record
 from aiorq2.seen import SeenJob
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.states import JobStatus
-
-T = TypeVar("T")
-Work = Callable[[], Coroutine[Any, Any, None]]
+from aiorq2.timing import Duration
 
 MAX_RESULTS = 50
 """How many entries ``results()`` reads at the most."""
@@ -47,47 +48,107 @@ class Job(SeenJob):
 
     control: Control | None = None
     """The run that this job is in, inside of it."""
+    counterpart: Any = None
+    """The same job as rq's, for the plain functions that rq was told to call back; only where rq enqueued it and is there."""
+
+    # -- making ----------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        func: Func,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        backend: Source | None = None,
+        *,
+        connection: Source | None = None,
+        serializer: str | Serializer | None = None,
+        timeout: Duration | None = None,
+        id: str | None = None,
+        origin: str = "",
+        **options: Any,
+    ) -> Self:
+        """Return a job that is not in Redis yet: ``queue.enqueue_job`` puts it there, and so makes it one of that queue.
+
+        Args:
+            serializer: as the queue's.
+            timeout: seconds that a run may take; default: the queue's.
+            options: the other options of ``Queue.enqueue``.
+        """
+        refuse_unknown(options)
+        found, reads_with = backend_of(backend, connection), resolve_serializer(serializer)
+        draft = Draft(serializer=reads_with, origin=origin, created_at=found.time())
+        given = {"job_timeout": timeout, "job_id": id}
+        options |= {name: value for name, value in given.items() if value is not None}
+        asked = EnqueueOptions.checked(**options)
+        spec, call = draft.of_call(func, *arguments_of(args, kwargs), asked)
+        job = cls(wire.record_of_spec(spec), found, reads_with, call=call)
+        job.prepare(spec)
+        return job
 
     # -- finding ---------------------------------------------------------------------------------------------------------
 
     @classmethod
     async def fetch(
-        cls, id: str, backend: RedisBackend, serializer: str | Serializer | None = None
+        cls,
+        id: str,
+        backend: Source | None = None,
+        serializer: str | Serializer | None = None,
+        *,
+        connection: Source | None = None,
     ) -> Self:
         """Return the job of this id.
+
+        Args:
+            backend: where it lives, or RQ's ``connection``; so for the others below. Default: ``connect()``.
+            serializer: as its queue's.
 
         Raises:
             NoSuchJobError: there is none.
 
         Redis: 1 call.
         """
-        job = cls(JobRecord(id, {}), backend, resolve_serializer(serializer))
+        found = backend_of(backend, connection)
+        job = cls(JobRecord(id, {}), found, resolve_serializer(serializer))
         await job.refresh()
         return job
 
     @classmethod
     async def fetch_many(
-        cls, ids: Sequence[str], backend: RedisBackend, serializer: str | Serializer | None = None
+        cls,
+        job_ids: Sequence[str],
+        backend: Source | None = None,
+        serializer: str | Serializer | None = None,
+        *,
+        connection: Source | None = None,
     ) -> list[Self | None]:
         """Return the jobs of these ids, None where there is none. Redis: 1 pipeline per 500 jobs, and one for the
         results of those that keep them in a stream."""
-        found = resolve_serializer(serializer)
-        records = await inspect.records(backend, ids)
+        found = backend_of(backend, connection)
+        reads_with = resolve_serializer(serializer)
+        records = await inspect.records(found, job_ids)
         entries = await inspect.latest_entries(
-            backend, [one.id for one in records if one and one.has_streamed_result]
+            found, [one.id for one in records if one and one.has_streamed_result]
         )
         jobs: list[Self | None] = []
         for record in records:
-            job = None if record is None else cls(record, backend, found)
+            job = None if record is None else cls(record, found, reads_with)
             if job is not None and record is not None:
                 job._see(Observed(record, entries.get(record.id)))
             jobs.append(job)
         return jobs
 
     @classmethod
-    async def exists(cls, id: str, backend: RedisBackend) -> bool:
+    async def exists(
+        cls,
+        job_id: str,
+        backend: Source | None = None,
+        *,
+        connection: Source | None = None,
+    ) -> bool:
         """Return whether there is a job of this id. Redis: 1 call."""
-        return bool((await backend.run(["EXISTS", backend.keys.job(id)]))[0])
+        found = backend_of(backend, connection)
+        return bool((await found.run(["EXISTS", found.keys.job(job_id)]))[0])
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -142,6 +203,10 @@ class Job(SeenJob):
     async def is_deferred(self) -> bool:
         """Return whether it waits for other jobs."""
         return await self.get_status() is JobStatus.DEFERRED
+
+    async def is_ready_to_enqueue(self) -> bool:
+        """Whether those that it waited for are done, and rq has not enqueued it yet."""
+        return await self.get_status() is JobStatus.READY_TO_ENQUEUE
 
     async def get_meta(self, refresh: bool = True) -> dict[str, Any]:
         """Return ``meta``, read again. Redis: 1 call."""
@@ -285,9 +350,15 @@ class Job(SeenJob):
             InvalidJobOperation: it runs; cancel it first.
         """
         if delete_dependents:
-            await delete_with_dependents(self._backend, self.id)
-        else:
-            await self._backend.delete(self.id)
+            await self.delete_dependents()
+        await self._backend.delete(self.id)
+
+    async def delete_dependents(self) -> None:
+        """Delete the jobs that wait for it, and those that wait for these; one that runs is left alone.
+
+        Redis: 1 pipeline per 100 of them.
+        """
+        await delete_dependents(self._backend, self.id)
 
     def save_meta(self) -> Awaitable[None]:
         """Write ``meta``. ``await`` it on the loop; in a thread or process of a plain function it blocks until it is done,
@@ -298,6 +369,50 @@ class Job(SeenJob):
             SerializationError: something in it cannot be carried.
         """
         return blocking_outside_the_loop(self._save_meta, self._backend.close)
+
+    def progress(self, done: float, text: str = "") -> Awaitable[None]:
+        """Say how far the job is: the share that is done, from 0 to 1, and a text for people. ``await`` it on the loop; in a
+        thread or process of a plain function it blocks until it is written. Redis: 1 call.
+
+        Raises:
+            InvalidOption: it cannot be meant.
+            NoSuchJobError: the job is gone.
+        """
+        raw = packed(done, text)
+        return blocking_outside_the_loop(lambda: self._note_progress(raw), self._backend.close)
+
+    async def follow(self) -> AsyncIterator[Progress]:
+        """Yield how the job is, now and whenever that changes, until it has ended. It is pushed, not polled.
+
+        Raises:
+            NoSuchJobError: the job is gone.
+
+        Redis: 1 call, 1 subscription per process, and 1 call a second beneath it.
+        """
+        last = None
+        async for news in self._backend.follow(self.id):
+            now = self._progress_of(news)
+            if now != last:
+                last = now
+                yield now
+
+    def _progress_of(self, news: Ended | Observed | Progressed) -> Progress:
+        if isinstance(news, Progressed):
+            now = {"status": JobStatus.STARTED.value.encode(), "aio_progress": news.raw}
+            self._record = JobRecord(self.id, {**self._record.fields, **now})
+            return self.progressed
+        if isinstance(news, Observed):
+            if news.record is None and self.status.is_terminal:  # not kept, but its end was seen
+                return self.progressed
+            self._see(news)
+        elif not self._see_pushed(news):
+            raise NoSuchJobError(f"job {self.id!r}: it was deleted")
+        return self.progressed
+
+    async def _note_progress(self, raw: str) -> None:
+        reply = await self._backend.call("progress", id=self.id, progress=raw)
+        if reply[0] != b"OK":
+            raise NoSuchJobError(f"job {self.id!r}: cannot note its progress, there is no such job")
 
     def check_cancelled(self) -> None:
         """Inside the job: return if it may go on, raise ``CancelledError`` if it is to stop. Never touches Redis."""
@@ -316,43 +431,6 @@ class Job(SeenJob):
         self._record = wire.record_of_spec(spec)
 
 
-class Done:
-    """An awaitable that is done."""
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return
-        yield
-
-
-def blocking_outside_the_loop(work: Work, close: Work) -> Awaitable[None]:
-    """Return ``work()`` on an event loop; in a thread without one, do it before returning: on the worker's loop if it has one,
-    else on a new one, whose connections are closed with ``close()``."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        return work()
-    bridge = loop_bridge.get()
-    if bridge is not None:
-        bridge(work)
-    else:
-        asyncio.run(closing(work(), close))
-    return Done()
-
-
-async def closing(work: Awaitable[T], close: Work) -> T:
-    """Do ``work``, the last on this loop, and close its connections."""
-    try:
-        return await work
-    finally:
-        await close()
-
-
-loop_bridge: ContextVar[Callable[[Work], None] | None] = ContextVar(
-    "aiorq2_loop_bridge", default=None
-)
-"""How a thread that runs a job has something done on the worker's loop."""
 current_job: ContextVar[Job | None] = ContextVar("aiorq2_current_job", default=None)
 
 
@@ -362,18 +440,23 @@ def get_current_job() -> Job | None:
 
 
 async def cancel_job(
-    job_id: str, backend: RedisBackend, *, enqueue_dependents: bool = False
+    job_id: str,
+    backend: Source | None = None,
+    *,
+    enqueue_dependents: bool = False,
+    connection: Source | None = None,
 ) -> None:
     """Cancel the job of this id, as ``job.cancel()``. Redis: 1 call."""
-    await backend.cancel(job_id, enqueue_dependents=enqueue_dependents)
+    await backend_of(backend, connection).cancel(job_id, enqueue_dependents=enqueue_dependents)
 
 
 async def requeue_job(
     job_id: str,
-    backend: RedisBackend,
+    backend: Source | None = None,
     serializer: str | Serializer | None = None,
     *,
     at_front: bool = False,
+    connection: Source | None = None,
 ) -> Job:
     """Put the job of this id, which has ended, back into its queue, and return it. Redis: 2 calls.
 
@@ -381,5 +464,6 @@ async def requeue_job(
         NoSuchJobError: there is none.
         InvalidJobOperation: it has not ended.
     """
-    await backend.requeue(job_id, at_front=at_front)
-    return await Job.fetch(job_id, backend, serializer)
+    found = backend_of(backend, connection)
+    await found.requeue(job_id, at_front=at_front)
+    return await Job.fetch(job_id, found, serializer)

@@ -122,9 +122,28 @@ def enqueue_options(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_NOT_RECURRING = {
+    "unique": "each run has an id of its own; overlap='skip' leaves out one while that before it is not done",
+    "depends_on": "it would hold for each run; have the last of those jobs enqueue this one, or schedule it once",
+}
+
+
+def refuse_for_recurring(options: Mapping[str, Any]) -> None:
+    """Refuse options that make sense for one job and not for a row of them.
+
+    Raises:
+        InvalidOption: the message says what to do instead.
+    """
+    for name, reason in _NOT_RECURRING.items():
+        if options.get(name):
+            raise InvalidOption(f"{name}: no option of what recurs: {reason}")
+
+
 def scheduler_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options in the words of ``Scheduler.schedule``."""
     told = enqueue_options(options)
+    if not told.get("unique"):
+        told.pop("unique", None)
     renamed = {"job_timeout": "timeout", "job_id": "id"}
     if options.get("interval") is not None:
         told["interval"] = options["interval"]
@@ -139,8 +158,6 @@ def cron_options(options: Mapping[str, Any], zone: str) -> dict[str, Any]:
         if value is not None:
             told[name] = in_zone(value, zone) if isinstance(value, datetime) else value
     told.setdefault("timezone", zone)
-    if told.get("unique") is False:  # which it is by itself: each run has an id of its own
-        del told["unique"]
     return told
 
 

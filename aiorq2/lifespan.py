@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from aiorq2.errors import StartupFailed
+from aiorq2.errors import AiorqError, StartupFailed
 
 log = logging.getLogger("aiorq2.worker")
 
@@ -35,6 +35,7 @@ class Lifespan:
 
         Raises:
             StartupFailed: it raised; the exception is chained.
+            AiorqError: it raised this one: Redis is away, for instance.
         """
         if self._make is None:
             return
@@ -77,8 +78,8 @@ class Lifespan:
                 log.error("closing what was opened before the first job", exc_info=error)
 
 
-def _as_startup_failed(error: BaseException | None) -> StartupFailed:
-    if isinstance(error, StartupFailed):
+def _as_startup_failed(error: BaseException | None) -> AiorqError:
+    if isinstance(error, AiorqError):
         return error
     failed = StartupFailed(f"before the first job: {type(error).__name__}: {error}")
     failed.__cause__ = error

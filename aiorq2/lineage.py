@@ -26,13 +26,8 @@ async def descendants(backend: RedisBackend, job_id: str) -> list[str]:
     return list(found)[1:]
 
 
-async def delete_with_dependents(backend: RedisBackend, job_id: str) -> None:
-    """Delete a job and all that wait for it, those first; one of them that runs is left alone.
-
-    Raises:
-        NoSuchJobError: there is no such job; those that wait for it are deleted all the same.
-        InvalidJobOperation: it runs.
-    """
+async def delete_dependents(backend: RedisBackend, job_id: str) -> None:
+    """Delete all that wait for a job, the last ones first; one of them that runs is left alone."""
     ids = await descendants(backend, job_id)
     for end in range(len(ids), 0, -AT_ONCE):
         chunk = ids[max(end - AT_ONCE, 0) : end]
@@ -42,7 +37,12 @@ async def delete_with_dependents(backend: RedisBackend, job_id: str) -> None:
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not _is_fine(outcome):
                 raise outcome
-    await backend.delete(job_id)
+        deleted = [
+            one
+            for one, outcome in zip(reversed(chunk), outcomes, strict=True)
+            if not isinstance(outcome, InvalidJobOperation)
+        ]
+        await backend.run(["SREM", backend.keys.dependents(job_id), "", *deleted])
 
 
 def _is_fine(error: BaseException) -> bool:

@@ -15,19 +15,21 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
 
+from aiorq2 import bridge
 from aiorq2.backends import connect
 from aiorq2.backends.base import JobRecord
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import resolve
 from aiorq2.errors import BackendUnavailable, ResultNotSerializable, SerializationError
 from aiorq2.failure import Failure, failure_of
-from aiorq2.job import Job, closing, current_job
+from aiorq2.job import Job, current_job
+from aiorq2.loops import closing
 from aiorq2.payloads import Call
 from aiorq2.retrying import Asked, as_asked
 from aiorq2.serializers import Serializer
@@ -113,15 +115,19 @@ def _own_streams() -> Iterator[None]:
 
 
 def _run_parcel(parcel: Parcel) -> Return:
-    backend = _backend_of(parcel)
-    current_job.set(_job_of(parcel, backend))
-    try:
-        call = parcel.call
-        value = resolve(call.func_name, call.instance)(*call.args, **call.kwargs)
-        if inspect.isawaitable(value):
-            value = asyncio.run(closing(_awaited(value), backend.close))
-    except BaseException as error:  # noqa: BLE001  user code
-        return Return(failure=failure_of(error), asked=as_asked(error))
+    record = JobRecord(parcel.job_id, parcel.fields)
+    serializer = parcel.serializer or _NotHere()
+    backend, call = _backend_of(parcel), parcel.call
+    current_job.set(parcel.job_class(record, backend, serializer, call=call))
+    with ExitStack() as held:
+        try:
+            func = resolve(call.func_name, call.instance)
+            bridge.enter(record, serializer, lambda: _client_of(backend, held))
+            value = func(*call.args, **call.kwargs)
+            if inspect.isawaitable(value):
+                value = asyncio.run(closing(_awaited(value), backend.close))
+        except BaseException as error:  # noqa: BLE001  user code
+            return Return(failure=failure_of(error), asked=as_asked(error))
     asked = as_asked(value)
     return _packed(value) if asked is None else Return(asked=asked)
 
@@ -150,9 +156,10 @@ def _out_of_reach() -> NoReturn:
     )
 
 
-def _job_of(parcel: Parcel, backend: RedisBackend) -> Job:
-    record = JobRecord(parcel.job_id, parcel.fields)
-    return parcel.job_class(record, backend, parcel.serializer or _NotHere(), call=parcel.call)
+def _client_of(backend: RedisBackend, held: ExitStack) -> Any:
+    client = backend.new_sync_client()
+    held.callback(client.connection_pool.disconnect)
+    return client
 
 
 class _NotHere:

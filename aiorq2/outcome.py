@@ -29,6 +29,8 @@ class Failed:
     """Whether the job asked for one retry too many by returning a ``Retry``."""
     is_known_to_rq: bool = False
     """Whether rq's readers have a word for that."""
+    value: bytes | None = None
+    """The ``rq.Retry`` itself, serialised: those find it in the place of a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Retried:
     """How many retries the job has asked for by returning a ``Retry``, where it has."""
     is_known_to_rq: bool = False
     """Whether rq's readers have a word for that."""
+    value: bytes | None = None
+    """The ``rq.Retry`` itself, serialised: those find it in the place of a result."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,15 +131,9 @@ class Pump:
 
     @property
     def tally(self) -> Tally:
-        """The counters and the state, as RQ's worker hash has them."""
-        state = (
-            "suspended"
-            if self._paused_until > self._loop.time()
-            else "busy"
-            if self._leases
-            else "idle"
-        )
-        return Tally(state, self._successes, self._failures, self._working_time_s)
+        """The counters, as RQ's worker hash has them."""
+        is_suspended = self._paused_until > self._loop.time()
+        return Tally(is_suspended, self._successes, self._failures, self._working_time_s)
 
     def leases(self) -> list[Claim]:
         """Return the runs whose leases are to be kept; called from the heartbeat's thread."""
@@ -308,9 +302,7 @@ class Pump:
             )
 
     def _request(self, wanted: int) -> ClaimRequest:
-        if self.appetite.strategy == "round_robin":
-            self._order.append(self._order.pop(0))
-        elif self.appetite.strategy == "random":
+        if self.appetite.strategy == "random":
             random.shuffle(self._order)
         share = 0 if self.appetite.strategy == "default" else ceil(wanted / len(self._order))
         return ClaimRequest(wanted, tuple(self._order), share=share, promote=self.appetite.promote)
@@ -318,6 +310,8 @@ class Pump:
     def _digest(self, number: int, request: ClaimRequest, claimed: Claimed) -> None:
         self._claiming -= request.count
         self._has_backlog = claimed.has_more
+        if self.appetite.strategy == "round_robin":
+            self._take_turns(claimed.claims)
         self._is_hungry = claimed.has_more or self._unseen > number
         if claimed.has_ticks and self._ticker is not None:
             self._ticker.wake()
@@ -338,6 +332,12 @@ class Pump:
         for claim in claimed.claims:
             self._begin(claim)
 
+    def _take_turns(self, claims: Sequence[Claim]) -> None:
+        """Begin the next time with the queue after the one that gave the last job."""
+        if claims and claims[-1].origin in self._order:
+            turn = self._order.index(claims[-1].origin) + 1
+            self._order = self._order[turn:] + self._order[:turn]
+
     def _decline(self, claims: Sequence[Claim]) -> None:
         """Give back what was being claimed when the worker was told to stop; the last one first, since each goes to the front."""
         for claim in reversed(claims):
@@ -356,10 +356,9 @@ class Pump:
             async with asyncio.timeout_at(self._waking_time(wanted)):
                 await self._stir.wait()
         except TimeoutError:
-            is_time = not self._turns and self._loop.time() >= self._look_at
-            self._is_hungry = self._is_hungry or is_time
-            # What is due is not to wait for a free slot.
-            self._is_woken = self._is_woken or (is_time and not wanted)
+            if not self._turns and self._loop.time() >= self._look_at:
+                self._is_hungry = True
+                self._is_woken = self._is_woken or not wanted  # what is due waits for no slot
         if self._bell is not None and self._bell.done():
             if self._bell.result():
                 self._is_hungry = self._is_woken = True
@@ -368,12 +367,9 @@ class Pump:
     def _waking_time(self, wanted: int) -> float | None:
         """Return when to go on though nothing has stirred, by the loop's clock; None for never."""
         moments = []
-        is_looking = (
-            wanted > 0
-            or self._paused_until > self._loop.time()
-            or (self.appetite.promote > 0 and not self.is_stopping)
-        )
-        if is_looking and not self._turns and not self.appetite.burst:
+        is_looking = wanted > 0 or self._paused_until > self._loop.time()
+        is_promoting = self.appetite.promote > 0 and not self.is_stopping
+        if (is_looking or is_promoting) and not self._turns and not self.appetite.burst:
             # By our own clock: Redis ends a blocking read up to 0.1 s late.
             moments.append(self._look_at)
         if self.appetite.max_idle_s is not None and self.is_idle:

@@ -5,43 +5,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
-from secrets import token_hex
-from typing import Any
-from uuid import uuid4
+from typing import Any, ClassVar, Never, Self
 
-from aiorq2.allowlist import warn_if_not_allowed
-from aiorq2.backends import connect, inspect
-from aiorq2.backends.redis import RedisBackend
+from aiorq2 import left_out
+from aiorq2.backends import inspect
+from aiorq2.backends.kept import Source, backend_of
 from aiorq2.backends.wire import record_of_spec
-from aiorq2.callables import describe_call, name_of
 from aiorq2.contents import QueueContents
+from aiorq2.drafts import Draft, Func, arguments_of, refuse_unknown, split_options
 from aiorq2.errors import DuplicateJobError, InvalidJobOperation, InvalidOption, NoSuchJobError
 from aiorq2.executor import JobContext
 from aiorq2.inline import run_inline
 from aiorq2.job import Job
 from aiorq2.options import (
     DEFAULT_TIMEOUT,
-    OPTION_NAMES,
     EnqueueData,
     EnqueueOptions,
     JobSpec,
     ResultStore,
     checked_name,
 )
-from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_call, encode_value
+from aiorq2.payloads import PAYLOAD_LIMIT
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.states import JobStatus
-from aiorq2.timing import Duration, as_utc, seconds, to_iso
+from aiorq2.timing import Duration, as_utc, seconds
 
-Func = Callable[..., Any] | str
 CHUNK = 500
 """How many jobs ``enqueue_many`` encodes and sends at a time."""
-
-_LEFT_OUT = frozenset({"pipeline"})
-"""RQ's reserved keywords that are refused, lest they reach the function."""
 
 
 class Queue(QueueContents):
@@ -58,33 +52,36 @@ class Queue(QueueContents):
         connection: RQ's word for ``backend``; a URL or a ``redis.asyncio.Redis``.
         job_class: what the handles on its jobs are: ``Job``, or a class that is derived from it.
         job_context: what jobs run in with ``is_async=False``; as for ``Worker``.
+        carry: returns what goes into the meta of every job that is enqueued, beneath what its caller says.
 
     >>> queue = Queue("low", backend=connect("redis://localhost:6379/0"))
     >>> job = await queue.enqueue(add, 1, 2, job_timeout=60)
     """
 
+    DEFAULT_TIMEOUT: ClassVar[int] = DEFAULT_TIMEOUT
+    """Seconds that a run may take where nobody says how long; RQ's."""
+
     def __init__(
         self,
         name: str = "default",
-        backend: RedisBackend | None = None,
+        backend: Source | None = None,
         *,
         default_timeout: Duration | None = None,
         is_async: bool = True,
         serializer: str | Serializer | object | None = None,
         results: ResultStore = "hash",
         payload_limit: int = PAYLOAD_LIMIT,
-        connection: Any = None,
+        connection: Source | None = None,
         job_class: type[Job] = Job,
         job_context: JobContext | None = None,
+        carry: Callable[[], dict[str, Any]] | None = None,
+        **unused: Never,
     ) -> None:
-        if backend is not None and connection is not None:
-            raise InvalidOption("Queue: give backend or connection, not both")
+        left_out.refuse("Queue", unused, left_out.QUEUE)
         if results not in ("hash", "stream"):
             raise InvalidOption(f"Queue(results={results!r}): 'hash' or 'stream'")
         self.name = checked_name(name, "queue")
-        if not isinstance(backend, RedisBackend):  # RQ's connection may stand in its place
-            backend = connect(backend if backend is not None else connection)
-        self.backend = backend
+        self.backend = backend_of(backend, connection)
         self.default_timeout = (
             _timeout(default_timeout) if default_timeout is not None else DEFAULT_TIMEOUT
         )
@@ -94,6 +91,13 @@ class Queue(QueueContents):
         self.payload_limit = payload_limit
         self.job_class = job_class
         self._job_context = job_context
+        self._carry = carry
+
+    def named(self, name: str) -> Self:
+        """Return a queue of this name that is like this one otherwise."""
+        other = copy(self)
+        other.name = checked_name(name, "queue")
+        return other
 
     # -- enqueueing ------------------------------------------------------------------------------------------------------
 
@@ -154,19 +158,24 @@ class Queue(QueueContents):
         spec = replace(spec, status=JobStatus.SCHEDULED, due_at=due_at, due_in=due_in)
         return await self._send_prepared(spec, job)
 
-    async def schedule_job(self, job: Job, moment: datetime) -> Job:
+    async def schedule_job(self, job: Job, moment: datetime, unique: bool = False) -> Job:
         """Have a job wait for its time: one that ``create_job`` made, or one that is scheduled, for which it is another time.
+
+        Args:
+            unique: a job with this id must not exist yet.
 
         Raises:
             InvalidJobOperation: it waits in a queue, runs or has ended.
+            DuplicateJobError: ``unique`` and the id is taken.
 
         Redis: 1 call.
         """
         due_at = as_utc(moment).timestamp()
         if job.spec is None:
+            _refuse_duplicate(job, unique)
             await self.backend.reschedule(job.id, due_at)
             return job
-        spec = replace(job.spec, origin=self.name, status=JobStatus.SCHEDULED, due_at=due_at)
+        spec = replace(self._adopted(job.spec, unique), status=JobStatus.SCHEDULED, due_at=due_at)
         return await self._send_prepared(spec, job)
 
     async def enqueue_call(
@@ -178,11 +187,11 @@ class Queue(QueueContents):
         **options: Any,
     ) -> Job:
         """Enqueue with everything explicit; ``timeout`` is ``job_timeout``. As ``enqueue`` otherwise."""
-        _refuse_unknown(options)
+        refuse_unknown(options)
         if timeout is not None:
             options["job_timeout"] = timeout
         return await self._enqueue(
-            func, *_arguments(args, kwargs), EnqueueOptions.checked(**options)
+            func, *arguments_of(args, kwargs), EnqueueOptions.checked(**options)
         )
 
     @staticmethod
@@ -194,10 +203,10 @@ class Queue(QueueContents):
         **options: Any,
     ) -> EnqueueData:
         """Return one job for ``enqueue_many``; options as for ``enqueue_call``."""
-        _refuse_unknown(options)
+        refuse_unknown(options)
         if timeout is not None:
             options["job_timeout"] = timeout
-        return EnqueueData(func, *_arguments(args, kwargs), EnqueueOptions.checked(**options))
+        return EnqueueData(func, *arguments_of(args, kwargs), EnqueueOptions.checked(**options))
 
     async def enqueue_many(
         self, job_datas: Iterable[EnqueueData], group_id: str | None = None
@@ -241,32 +250,42 @@ class Queue(QueueContents):
         **options: Any,
     ) -> Job:
         """Return a job that is not in Redis yet; ``enqueue_job`` puts it there."""
-        _refuse_unknown(options)
+        refuse_unknown(options)
         spec, job = self.prepared(
-            func, *_arguments(args, kwargs), EnqueueOptions.checked(**options)
+            func, *arguments_of(args, kwargs), EnqueueOptions.checked(**options)
         )
         job.prepare(spec)
         return job
 
-    async def enqueue_job(self, job: Job, at_front: bool = False) -> Job:
+    async def enqueue_job(self, job: Job, at_front: bool = False, unique: bool = False) -> Job:
         """Enqueue a job that ``create_job`` made, or one of this queue that has ended, again. Redis: 1 call.
+
+        Args:
+            unique: a job with this id must not exist yet.
 
         Raises:
             InvalidJobOperation: it is waiting or running, or belongs to another queue.
+            DuplicateJobError: ``unique`` and the id is taken.
         """
         if job.spec is None:
+            _refuse_duplicate(job, unique)
             if job.origin != self.name:
                 raise InvalidJobOperation(
                     f"job {job.id!r}: cannot enqueue in {self.name!r}, it is a job of queue {job.origin!r}"
                 )
             await self.backend.requeue(job.id, at_front=at_front)
             return job
-        spec = replace(
-            job.spec,
-            origin=self.name,
-            options=replace(job.spec.options, at_front=at_front or job.spec.options.at_front),
+        spec = self._adopted(job.spec, unique)
+        options = replace(spec.options, at_front=at_front or spec.options.at_front)
+        return await self._send_prepared(replace(spec, options=options), job)
+
+    def _adopted(self, spec: JobSpec, unique: bool) -> JobSpec:
+        """Return a job that was made somewhere as one of this queue."""
+        options = replace(spec.options, unique=unique or spec.options.unique)
+        timeout = self.default_timeout if options.job_timeout is None else spec.timeout
+        return replace(
+            spec, origin=self.name, options=options, timeout=timeout, results=self.results
         )
-        return await self._send_prepared(spec, job)
 
     async def _enqueue(
         self, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], options: EnqueueOptions
@@ -314,105 +333,56 @@ class Queue(QueueContents):
         """
         if options.rate_limit is not None and not self.is_async:
             raise InvalidOption("rate_limit: a queue with is_async=False runs every job at once")
-        ref = name_of(func)
-        if ref.instance is None:
-            warn_if_not_allowed(ref.name)
-        job_id = options.job_id or str(uuid4())
-        description = options.description or describe_call(ref.name, args, kwargs)
-        meta = options.meta
-        spec = JobSpec(
-            id=job_id,
-            func_name=ref.name,
+        if self._carry is not None and context is None and (carried := self._carry()):
+            options = replace(options, meta={**carried, **(options.meta or {})})
+        draft = Draft(
+            serializer=self.serializer,
             origin=self.name,
-            data=encode_call(
-                self.serializer,
-                ref.name,
-                ref.instance,
-                args,
-                kwargs,
-                limit=self.payload_limit,
-                context=context or job_id,
-            ),
-            options=options,
-            description=description,
-            timeout=self.default_timeout if options.job_timeout is None else options.job_timeout,
-            created_at=to_iso(self.backend.time()),
-            token=token_hex(8),
-            meta=None
-            if not meta
-            else encode_value(
-                self.serializer,
-                meta,
-                what="meta",
-                limit=self.payload_limit,
-                context=context or job_id,
-            ),
+            default_timeout=self.default_timeout,
+            payload_limit=self.payload_limit,
             results=self.results,
-            group=group,
+            created_at=self.backend.time(),
         )
-        call = Call(ref.name, ref.instance, args, kwargs)
+        spec, call = draft.of_call(func, args, kwargs, options, group=group, context=context)
         job = self.job_class(record_of_spec(spec), self.backend, self.serializer, call=call)
         return spec, job
 
     # -- finding ---------------------------------------------------------------------------------------------------------
 
     @classmethod
-    async def all(cls, backend: RedisBackend, **options: Any) -> list[Queue]:
+    async def all(
+        cls, backend: Source | None = None, *, connection: Source | None = None, **options: Any
+    ) -> list[Self]:
         """Return every queue that ever had a job; ``options`` as for ``Queue``."""
-        return [cls(name, backend, **options) for name in await inspect.queue_names(backend)]
+        found = backend_of(backend, connection)
+        return [cls(name, found, **options) for name in await inspect.queue_names(found)]
+
+    @classmethod
+    def from_queue_key(
+        cls,
+        queue_key: str,
+        backend: Source | None = None,
+        *,
+        connection: Source | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return the queue whose list has this key; ``options`` as for ``Queue``.
+
+        Raises:
+            InvalidOption: it is not the key of a queue under the backend's prefix.
+        """
+        found = backend_of(backend, connection)
+        prefix = found.keys.queue("")
+        if not queue_key.startswith(prefix):
+            raise InvalidOption(
+                f"{queue_key[:60]!r} is not the key of a queue: they begin with {prefix!r}"
+            )
+        return cls(queue_key.removeprefix(prefix), found, **options)
 
 
-def split_options(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
-    """Part the keywords of ``enqueue`` into the function's arguments and the options, by RQ's rule.
-
-    Raises:
-        InvalidOption: positional arguments beside ``args=``, or an option of RQ's that this version does not have.
-    """
-    options = {name: kwargs.pop(name) for name in OPTION_NAMES & kwargs.keys()}
-    _refuse_unknown(dict.fromkeys(_LEFT_OUT & kwargs.keys()))
-    if "args" not in kwargs and "kwargs" not in kwargs:
-        return args, kwargs, options
-    if args:
-        raise InvalidOption(
-            "enqueue: give the arguments after the function or with args= and kwargs=, not both"
-        )
-    explicit_args, explicit_kwargs = kwargs.pop("args", None), kwargs.pop("kwargs", None)
-    if kwargs:
-        raise InvalidOption(
-            f"enqueue: with args= or kwargs=, {sorted(kwargs)} must be given inside kwargs="
-        )
-    return *_arguments(explicit_args, explicit_kwargs), options
-
-
-def _arguments(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return explicit arguments as a call has them.
-
-    Raises:
-        InvalidOption: ``args`` is no list or ``kwargs`` no dict with texts as keys.
-    """
-    if args is not None and (isinstance(args, str | bytes) or not isinstance(args, Iterable)):
-        raise InvalidOption(f"args must be a list or a tuple, not {type(args).__name__}")
-    if kwargs is not None and not isinstance(kwargs, Mapping):
-        raise InvalidOption(f"kwargs must be a dict, not {type(kwargs).__name__}")
-    named = dict(kwargs or {})
-    if not all(isinstance(name, str) for name in named):
-        raise InvalidOption("kwargs: the names of arguments are texts")
-    return tuple(args or ()), named
-
-
-def _refuse_unknown(options: Mapping[str, Any]) -> None:
-    unknown = sorted(options.keys() - OPTION_NAMES)
-    if unknown:
-        what = (
-            "are left out (calls share pipelines by themselves)"
-            if _LEFT_OUT & set(unknown)
-            else "are no options"
-        )
-        raise InvalidOption(
-            f"{', '.join(unknown)} {what}; there are {', '.join(sorted(OPTION_NAMES))}"
-        )
+def _refuse_duplicate(job: Job, unique: bool) -> None:
+    if unique:
+        raise DuplicateJobError(f"job {job.id!r}: it exists, and was to be unique")
 
 
 def _timeout(value: Duration) -> int | float:

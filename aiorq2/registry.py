@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
+from typing import ClassVar, Never, NoReturn, Protocol, TypeVar
 
-from aiorq2.backends import connect, inspect, sweeping
+from aiorq2 import left_out
+from aiorq2.backends import inspect, sweeping
+from aiorq2.backends.kept import Source, backend_of
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import InvalidOption, NoSuchJobError
 from aiorq2.executions import execution_ids
@@ -52,17 +54,19 @@ class Registry:
     def __init__(
         self,
         name: str = "default",
-        backend: RedisBackend | None = None,
+        backend: Source | None = None,
         *,
         queue: HasJobs | None = None,
         serializer: str | Serializer | object | None = None,
-        connection: Any = None,
+        connection: Source | None = None,
+        **unused: Never,
     ) -> None:
+        left_out.refuse(type(self).__name__, unused, left_out.REGISTRY)
         if queue is not None:
             self.name, self.backend, self.serializer = queue.name, queue.backend, queue.serializer
             return
         self.name = checked_name(name, "queue")
-        self.backend = backend if backend is not None else connect(connection)
+        self.backend = backend_of(backend, connection)
         self.serializer = resolve_serializer(serializer)
 
     def __repr__(self) -> str:

@@ -24,6 +24,8 @@ class Asked:
 
     retry: Retry
     rq_types: frozenset[str] = frozenset()
+    given: Any = None
+    """The ``rq.Retry``."""
 
 
 def retry_after_failure(claim: Claim, failure: Failure, now: float) -> Retried | None:
@@ -50,7 +52,7 @@ def retry_after_failure(claim: Claim, failure: Failure, now: float) -> Retried |
         error=failure.error,
         exc_info=failure.exc_info,
         delay=delay,
-        at_front=record.fields.get("enqueue_at_front_on_retry") == b"1",
+        at_front=_is_at_front(record),
         retries_left=left - 1,
     )
 
@@ -78,10 +80,14 @@ def retry_as_asked(claim: Claim, asked: Asked, now: float) -> Retried | Failed:
             max_interval=retry.max_interval,
             jitter=retry.jitter,
         ),
-        at_front=retry.enqueue_at_front,
+        at_front=retry.enqueue_at_front or _is_at_front(claim.record),
         number_of_retries=had + 1,
         is_known_to_rq="RETRIED" in asked.rq_types,
     )
+
+
+def _is_at_front(record: JobRecord) -> bool:
+    return record.fields.get("enqueue_at_front_on_retry") == b"1"
 
 
 def next_repeat(record: JobRecord) -> tuple[float | None, tuple[float, ...]]:
@@ -105,7 +111,7 @@ def as_asked(value: object) -> Asked | None:
     if kind.__name__ == "Retry" and kind.__module__.split(".")[0] == "rq":
         rq: Any = value
         at_front = bool(getattr(rq, "enqueue_at_front", False))
-        return Asked(Retry(rq.max, list(rq.intervals), at_front), _types_of_rq())
+        return Asked(Retry(rq.max, list(rq.intervals), at_front), _types_of_rq(), rq)
     return None
 
 

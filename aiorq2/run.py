@@ -14,7 +14,7 @@ import anyio
 
 from aiorq2.backends.base import Claim
 from aiorq2.errors import JobTimeoutException
-from aiorq2.job import Work, closing
+from aiorq2.loops import Work, closing
 from aiorq2.payloads import Call
 
 

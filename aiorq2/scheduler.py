@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from secrets import token_hex
-from typing import Any, NoReturn
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
-from aiorq2.backends import connect, crons, inspect, scheduled
+from aiorq2.agenda import Agenda, id_of
+from aiorq2.backends import connect, crons
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.cron import Dialect
-from aiorq2.cron_jobs import CronJob, write
-from aiorq2.cron_spec import CronSpec, local_timezone
-from aiorq2.errors import InvalidOption, NoSuchCronJobError
+from aiorq2.cron import Dialect, local_timezone
+from aiorq2.cron_drafts import write
+from aiorq2.cron_jobs import CronJob
+from aiorq2.cron_spec import CronSpec
+from aiorq2.cron_sync import Synced, sync
+from aiorq2.errors import InvalidJobOperation, InvalidOption
 from aiorq2.job import Job
-from aiorq2.options import EnqueueOptions, checked_name
+from aiorq2.options import EnqueueOptions, as_names, checked_name
+from aiorq2.patrol import Patrol
 from aiorq2.queue import Queue
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
-from aiorq2.states import JobStatus
-from aiorq2.ticking import Ticker
+from aiorq2.signals import stopping_on_signals
 from aiorq2.timing import Duration, as_utc, seconds
 
-log = logging.getLogger("aiorq2.scheduler")
-
 Func = Callable[..., Any] | str
-Until = datetime | timedelta | float | None
-
-PROMOTE = 100
-"""How many due jobs of a queue one call moves."""
-SLICES = 10
-"""How many such calls there are in a row."""
-RQ_LOOK_S = 1.0
-"""How soon it looks again at a queue that rq's scheduler is in charge of."""
 
 
-class Scheduler:
+class Scheduler(Agenda):
     """Schedule jobs, once or again and again, with the names and the arguments of the rq-scheduler package.
 
     Making one touches no network. Workers carry out what is scheduled for their queues; ``run()`` does it for all queues, where
@@ -49,6 +39,7 @@ class Scheduler:
         interval: how often ``run()`` looks, in seconds, though nothing that it has heard of is due: jobs that rq has scheduled.
         backend: where jobs live; default ``connect()``.
         serializer: as the queues'.
+        handle_signals: have SIGTERM and SIGINT end ``run()``; default: in the main thread, unless somebody else handles them.
         connection: RQ's word for ``backend``.
 
     >>> scheduler = Scheduler("low", backend=backend)
@@ -63,6 +54,7 @@ class Scheduler:
         backend: RedisBackend | None = None,
         *,
         serializer: str | Serializer | object | None = None,
+        handle_signals: bool | None = None,
         connection: Any = None,
     ) -> None:
         if backend is not None and connection is not None:
@@ -77,19 +69,8 @@ class Scheduler:
         self.interval = seconds(interval, name="interval", minimum=0.1)
         self.serializer = resolve_serializer(serializer)
         self._queue = queue if isinstance(queue, Queue) else None
-        self._stopping: asyncio.Event | None = None
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.queue_name}>"
-
-    def __contains__(self, job: object) -> NoReturn:
-        raise TypeError("`in` would have to ask Redis: use `await scheduler.contains(job)`")
-
-    def __len__(self) -> NoReturn:
-        raise TypeError("len(scheduler) would have to ask Redis: use `await scheduler.count()`")
-
-    def __bool__(self) -> bool:
-        return True
+        self._handle_signals = handle_signals
+        self._patrol: Patrol | None = None
 
     # -- once ------------------------------------------------------------------------------------------------------------
 
@@ -231,11 +212,11 @@ class Scheduler:
 
         Redis: 1 call; 2 or 3 for an id.
         """
-        entry = await self._entry(job)
+        entry = await self.entry_of(job)
         if entry is not None:
             await entry.cancel()
         else:
-            await self.backend.cancel(_id_of(job))
+            await self.backend.cancel(id_of(job))
 
     async def change_execution_time(self, job: Job | CronJob | str, date_time: datetime) -> None:
         """Have a scheduled job, or the next run of a recurring entry, at another time; a naive ``datetime`` is UTC.
@@ -248,112 +229,89 @@ class Scheduler:
         """
         if not isinstance(date_time, datetime):
             raise InvalidOption(f"a datetime is needed, not {type(date_time).__name__}")
-        entry = await self._entry(job)
+        entry = await self.entry_of(job)
         if entry is not None:
             await entry.move(date_time)
         else:
-            await self.backend.reschedule(_id_of(job), as_utc(date_time).timestamp())
+            await self.backend.reschedule(id_of(job), as_utc(date_time).timestamp())
 
-    # -- looking ---------------------------------------------------------------------------------------------------------
-
-    async def contains(self, job: Job | CronJob | str) -> bool:
-        """Return whether a job is scheduled, or there is a recurring entry that has not ended. Redis: 1 or 2 calls."""
-        entry = await self._entry(job)
-        if entry is not None:
-            return not entry.has_ended
-        (status,) = await inspect.statuses(self.backend, [_id_of(job)])
-        return status is JobStatus.SCHEDULED
-
-    async def get_cron_job(self, name: str) -> CronJob:
-        """Return the recurring entry of this name or id.
-
-        Raises:
-            NoSuchCronJobError: there is none.
-
-        Redis: 1 pipeline.
-        """
-        found = await self._entry(name)
-        if found is None:
-            raise NoSuchCronJobError(f"cron {name!r}: there is no such entry")
-        return found
-
-    async def get_cron_jobs(self) -> list[CronJob]:
-        """Return all recurring entries, by name; those that have ended, too. Redis: 1 call, and 1 pipeline per 200."""
-        names = await crons.names(self.backend)
-        found = await crons.records(self.backend, names)
-        return [CronJob(one, self.backend, self.serializer) for one in found if one is not None]
-
-    async def count(self, until: Until = None) -> int:
-        """Return how many jobs and recurring entries are scheduled, of all queues, or due ``until`` a time, as for ``get_jobs``.
-
-        Redis: 1 call and 1 pipeline.
-        """
-        return await scheduled.count(self.backend, await self._limit(until))
-
-    async def get_jobs(
+    async def sync(
         self,
-        until: Until = None,
-        with_times: bool = False,
-        offset: int | None = None,
-        length: int | None = None,
-    ) -> list[Any]:
-        """Return the jobs and the recurring entries that are scheduled, of all queues, by their times.
+        declared: Iterable[CronSpec],
+        *,
+        source: str,
+        version: float | None = None,
+        dry_run: bool = False,
+        keep: Collection[str] = (),
+    ) -> Synced:
+        """Make the recurring entries of a source those that are declared: add, update, leave alone what is the same, and remove
+        those that are gone. Entries made at run time, and other sources', are not touched. One that is paused
+        stays so, and one that has ended does not begin again. Any number of processes may do so at their start.
 
         Args:
-            until: only what is due until then: a ``datetime``, a ``timedelta`` from now, or seconds since the epoch.
-            with_times: return pairs, with the time at which each is due.
-            offset: leave out so many.
-            length: return so many at the most.
+            source: what stands for the code that declares them, such as the name of the application.
+            version: of that code, a number that grows: where a newer one has spoken, an older one changes nothing.
+            dry_run: write nothing, and return what would be done.
+            keep: the names of entries that are not removed, though they are not declared here.
 
-        Redis: 1 call, 1 pipeline, and 1 per 500 jobs.
+        Raises:
+            InvalidOption: a name stands twice, or something cannot be meant; nothing was written.
+            InvalidJobOperation: other code declares an entry of this name.
+
+        Redis: 2 calls, 1 pipeline per 200 entries, and 1 call per entry declared or removed.
         """
-        start = offset or 0
-        most = None if length is None else start + length
-        found = (await scheduled.scheduled(self.backend, await self._limit(until), most))[start:]
-        names = [one.name for one in found if one.kind == "cron"]
-        ids = [one.name for one in found if one.kind == "job"]
-        jobs = iter(await Job.fetch_many(ids, self.backend, self.serializer))
-        entries = iter(await crons.records(self.backend, names))
-        pairs: list[tuple[Job | CronJob, datetime | None]] = []
-        for one in found:
-            item: Any = next(jobs if one.kind == "job" else entries)
-            if item is not None:  # else it is gone meanwhile
-                item = item if one.kind == "job" else CronJob(item, self.backend, self.serializer)
-                pairs.append((item, crons.moment_of(one.due)))
-        return list(pairs) if with_times else [item for item, _ in pairs]
+        return await sync(
+            self.backend,
+            declared,
+            source,
+            self._queue_for,
+            version=version,
+            dry_run=dry_run,
+            keep=keep,
+        )
 
     # -- running ---------------------------------------------------------------------------------------------------------
 
-    async def run(self, burst: bool = False) -> None:
-        """Carry out what is due, of all queues, until told to stop; any number of processes may do so, and workers do it as well.
+    async def run(self, burst: bool = False, queues: Sequence[str] = ()) -> None:
+        """Carry out what is due, of all queues or some, until told to stop. Any number of processes may; workers do it as well.
 
-        It sleeps until something is due, and looks every ``interval`` seconds in any case.
+        It sleeps until something is due, and looks every ``interval`` seconds in any case. While Redis is away, it waits for it.
 
         Args:
             burst: carry out what is due now, and return.
+            queues: the names of those that are meant; all there are if none is given.
 
-        Redis: 1 call and 1 pipeline whenever something is due or was scheduled to be due before the rest.
+        Raises:
+            BackendRefused: Redis does not want us, or is too old.
+            BackendUnavailable: only in a burst; otherwise it waits for Redis.
+
+        Redis: about 2 calls a second; for what is due, 1 call per 100 jobs and 1 pipeline per 100 entries.
         """
-        backend = self.backend if burst else self.backend.patient()
-        self._stopping = asyncio.Event()
-        runner = _Runner(backend, self._stopping, self.interval)
+        names = as_names(queues, "queue")
+        if burst:
+            await Patrol(self.backend, self.interval, names).sweep()
+            return
+        if self._patrol is not None:
+            raise InvalidJobOperation("this scheduler runs already; make another one")
+        backend = self.backend.patient()
+        self._patrol = Patrol(backend, self.interval, names)
         try:
-            await runner.run(burst)
+            with stopping_on_signals(self.request_stop, self._handle_signals):
+                await self._patrol.run()
         finally:
-            self._stopping = None
-            if backend is not self.backend:
-                await backend.close()
+            self._patrol = None
+            await backend.close()
 
     def request_stop(self) -> None:
         """Have ``run`` return."""
-        if self._stopping is not None:
-            self._stopping.set()
+        if self._patrol is not None:
+            self._patrol.stop()
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
     def _queue_for(self, name: str | None) -> Queue:
-        if self._queue is not None and name in (None, self._queue.name):
-            return self._queue
+        if self._queue is not None:
+            return self._queue if name is None else self._queue.named(name)
         return Queue(name or self.queue_name, self.backend, serializer=self.serializer)
 
     async def _schedule_once(
@@ -385,83 +343,3 @@ class Scheduler:
     async def _write(self, spec: CronSpec, mode: crons.Mode, *, anonymous: bool = False) -> CronJob:
         await write(self.backend, spec, self._queue_for(spec.queue), mode, anonymous=anonymous)
         return await CronJob.fetch(spec.name, self.backend, self.serializer)
-
-    async def _entry(self, job: Job | CronJob | str) -> CronJob | None:
-        """Return the entry that is meant; None if a job is."""
-        if isinstance(job, CronJob):
-            return job
-        if isinstance(job, Job):
-            return None
-        names = list(dict.fromkeys([job, job.removeprefix("cron-")]))
-        found = [
-            one
-            for one in await crons.records(self.backend, [n for n in names if n])
-            if one is not None
-        ]
-        return CronJob(found[0], self.backend, self.serializer) if found else None
-
-    async def _limit(self, until: Until) -> float | None:
-        if until is None:
-            return None
-        if isinstance(until, datetime):
-            return as_utc(until).timestamp()
-        if isinstance(until, timedelta):
-            return await crons.now(self.backend) + until.total_seconds()
-        return float(until)
-
-
-class _Runner:
-    """One ``run()``."""
-
-    def __init__(self, backend: RedisBackend, stopping: asyncio.Event, interval: float) -> None:
-        self._backend = backend
-        self._stopping = stopping
-        self._interval = interval
-        self._ticker = Ticker(backend, token_hex(8), ())
-        self._news = asyncio.Event()
-
-    async def run(self, burst: bool) -> None:
-        channel = self._backend.keys.due_news()
-        if not burst:
-            await self._backend.subscribe(channel, lambda _: self._news.set())
-        try:
-            while not self._stopping.is_set():
-                self._news.clear()
-                left = await self._pass()
-                if burst and not self._news.is_set():
-                    return
-                await self._sleep(self._interval if left is None else min(left, self._interval))
-        finally:
-            if not burst:
-                await self._backend.unsubscribe(channel)
-
-    async def _pass(self) -> float | None:
-        """Carry out what is due; returns the seconds until the next thing is."""
-        queues = await inspect.queue_names(self._backend)
-        moments = [await self._promote(queue) for queue in queues]
-        now = await crons.now(self._backend)
-        _, left = await self._ticker.tick(queues) if queues else (0, None)
-        # What is due and was not moved is in the care of rq's scheduler.
-        waits = [one - now if one > now else RQ_LOOK_S for one in moments if one is not None]
-        return min(waits if left is None else [*waits, left], default=None)
-
-    async def _promote(self, queue: str) -> float | None:
-        for _ in range(SLICES):
-            moved, next_due = await self._backend.promote(queue, limit=PROMOTE)
-            if moved < PROMOTE:
-                return next_due
-        self._news.set()  # there is more; others have their turn first
-        return None
-
-    async def _sleep(self, duration: float) -> None:
-        waiting = [asyncio.create_task(one.wait()) for one in (self._stopping, self._news)]
-        await asyncio.wait(
-            waiting, timeout=max(duration, 0.001), return_when=asyncio.FIRST_COMPLETED
-        )
-        for task in waiting:
-            task.cancel()
-        await asyncio.wait(waiting)
-
-
-def _id_of(job: Job | CronJob | str) -> str:
-    return job if isinstance(job, str) else job.id

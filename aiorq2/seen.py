@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from aiorq2.backends.base import Ended, JobRecord, Observed
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.callables import describe_call
+from aiorq2.callables import describe_call, resolve
 from aiorq2.errors import DeserializationError, JobCancelled, JobFailed, NoSuchJobError
+from aiorq2.job_terms import JobTerms
 from aiorq2.options import JobSpec
 from aiorq2.payloads import Call, decode_call, decode_value
+from aiorq2.progress import Progress, unpacked
 from aiorq2.results import Result, ResultType, result_of_entry, value_of_record
 from aiorq2.serializers import Serializer
 from aiorq2.states import JobStatus
 
 
-class SeenJob:
+class SeenJob(JobTerms):
     """The record of a job as it was last read, decoded where it is looked at. ``Job`` is what can be done to one."""
 
     def __init__(
@@ -62,6 +65,15 @@ class SeenJob:
         return self._decoded().func_name
 
     @property
+    def func(self) -> Callable[..., Any]:
+        """The function itself, imported, or the method of ``instance``.
+
+        Raises:
+            UnknownFunction: there is none of this name here.
+        """
+        return resolve(self.func_name, self.instance)
+
+    @property
     def instance(self) -> object | None:
         """The object whose method is called, if one is."""
         return self._decoded().instance
@@ -75,6 +87,10 @@ class SeenJob:
     def kwargs(self) -> dict[str, Any]:
         """The keyword arguments."""
         return self._decoded().kwargs
+
+    def get_call_string(self) -> str:
+        """Return the call as a text, with what is long cut; also where ``description`` says something else."""
+        return describe_call(self.func_name, self.args, self.kwargs)
 
     @property
     def data(self) -> bytes:
@@ -127,27 +143,6 @@ class SeenJob:
         return self._record.status
 
     @property
-    def timeout(self) -> float | int | None:
-        """Seconds that a run may take; -1 for ever."""
-        exact = self._record.real("aio_timeout")
-        return exact if exact is not None else self._record.number("timeout")
-
-    @property
-    def ttl(self) -> int | None:
-        """Seconds for which the job may wait before it is dropped."""
-        return self._record.number("ttl")
-
-    @property
-    def result_ttl(self) -> int | None:
-        """Seconds for which a result is kept; -1 for ever, None as the worker has it."""
-        return self._record.number("result_ttl")
-
-    @property
-    def failure_ttl(self) -> int | None:
-        """Seconds for which a failed job is kept; -1 for ever, None a year."""
-        return self._record.number("failure_ttl")
-
-    @property
     def created_at(self) -> datetime | None:
         """When it was made."""
         return self._record.time("created_at")
@@ -168,19 +163,14 @@ class SeenJob:
         return self._record.time("ended_at")
 
     @property
+    def last_heartbeat(self) -> datetime | None:
+        """When its worker was last heard of, if that is one of rq's; ours tell by run: ``get_executions()``."""
+        return self._record.time("last_heartbeat")
+
+    @property
     def worker_name(self) -> str | None:
         """The worker of the last run."""
         return self._record.text("worker_name")
-
-    @property
-    def retries_left(self) -> int | None:
-        """How often it may still be repeated after an exception."""
-        return self._record.number("retries_left")
-
-    @property
-    def number_of_retries(self) -> int | None:
-        """How many retries it has asked for by returning a ``Retry``."""
-        return self._record.number("number_of_retries")
 
     @property
     def attempt(self) -> int:
@@ -188,57 +178,48 @@ class SeenJob:
         return self._record.number("aio_attempt") or 0
 
     @property
-    def group_id(self) -> str | None:
-        """The name of the group it belongs to."""
-        return self._record.text("group_id")
+    def cron_name(self) -> str | None:
+        """The name of the recurring entry that has made it; None: none has."""
+        return self._record.text("aio_cron")
 
     @property
-    def repeats_left(self) -> int | None:
-        """How many more runs there will be after a success."""
-        return self._record.number("repeats_left")
+    def cron_tick(self) -> datetime | None:
+        """The time for which that has made it."""
+        return self._record.time("aio_tick")
 
     @property
-    def repeat_intervals(self) -> list[float]:
-        """Seconds before each of them; the last one counts for all that follow."""
-        return self._record.reals("repeat_intervals")
+    def progressed(self) -> Progress:
+        """How far it had said it was."""
+        return unpacked(self.status, self._record.fields.get("aio_progress"))
+
+    def to_dict(self) -> Mapping[str, bytes]:
+        """Return the fields as they lie in Redis."""
+        return dict(self._record.fields)
 
     @property
-    def rate_limit_key(self) -> str | None:
-        """The key of its rate limit."""
-        return self._record.text("rate_limit_key")
+    def key(self) -> str:
+        """The key in Redis."""
+        return self._backend.keys.job(self.id)
 
     @property
-    def rate_limit_concurrency(self) -> int | None:
-        """How many jobs with this key may be queued or running at once."""
-        return self._record.number("rate_limit_concurrency")
+    def dependents_key(self) -> str:
+        """The key of the set of those that wait for it."""
+        return self._backend.keys.dependents(self.id)
 
     @property
-    def enqueue_at_front(self) -> bool:
-        """Whether it goes to the front of its queue when its time has come."""
-        return self._record.number("enqueue_at_front") == 1
+    def dependencies_key(self) -> str:
+        """The key of the set of those that it waits for."""
+        return self._backend.keys.dependencies(self.id)
 
     @property
-    def allow_dependency_failures(self) -> bool:
-        """Whether a failed one among the jobs that it waits for counts as done."""
-        return self._record.number("allow_dependency_failures") == 1
+    def backend(self) -> RedisBackend:
+        """Where it lives."""
+        return self._backend
 
     @property
-    def on_parent_failure(self) -> str:
-        """What becomes of it when one of them ends badly: ``wait``, ``cancel`` or ``run``."""
-        return self._record.text("aio_on_parent_failure") or "wait"
-
-    @property
-    def dependency_ids(self) -> list[str]:
-        """The ids of the jobs that it waits, or waited, for."""
-        return self._record.texts("dependency_ids")
-
-    def callback_name(self, event: str) -> str | None:
-        """Return the dotted name of the function to call on ``success``, ``failure`` or ``stopped``."""
-        return self._record.text(f"{event}_callback_name")
-
-    def callback_timeout(self, event: str) -> int | None:
-        """Return how many seconds that function may take."""
-        return self._record.number(f"{event}_callback_timeout")
+    def serializer(self) -> Serializer:
+        """What reads its payload and results."""
+        return self._serializer
 
     def see_status(self, status: JobStatus) -> None:
         """Take ``status`` for the last one seen: callbacks run before it is written, and see it all the same, as in RQ."""
@@ -278,6 +259,8 @@ class SeenJob:
     def _exc_info_seen(self) -> str | None:
         if self.status not in (JobStatus.FAILED, JobStatus.STOPPED) or self._latest is None:
             return None
+        if self._latest.type is ResultType.MAX_RETRIES_EXCEEDED:
+            return self._latest.exc_string or "the job asked for more retries than it gets"
         return self._latest.exc_string
 
     def _see_pushed(self, news: Ended) -> bool:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from operator import attrgetter
 from typing import Any, ClassVar, TypedDict, TypeVar
 
 from aiorq2.errors import ClassNotFound, InvalidOption
@@ -37,6 +38,7 @@ class HubOptions(TypedDict, total=False):
     scheduler_interval: Duration
     functions_class: str | type
     name: str
+    version: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +110,18 @@ class Configurable:
     """Seconds between two looks of a scheduler."""
     name: str = ""
     """Whose the cron entries are that are declared here; by default the module in which the ``RQ`` is made."""
+    version: float | None = None
+    """Of the code that declares them, a number that grows: where a newer one has spoken, an older one changes nothing."""
 
-    _not_configured: ClassVar[str] = (
+    not_configured: ClassVar[str] = (
         "RQ is not ready yet to connect to Redis: give RQ(url=…), set rq.redis_url, or one of AIORQ2_URL, RQ_REDIS_URL and"
         " REDIS_URL in the environment"
     )
+    """What is said where an address is needed and there is none."""
 
     def settings(self) -> Settings:
         """Return the settings as they are now."""
-        return Settings(
-            not_configured=self._not_configured,
-            **{name: getattr(self, name) for name in _NAMES},
-        )
+        return Settings(*_read(self))
 
     def _set(self, options: Mapping[str, Any]) -> None:
         """Set the attributes that were given by keyword; None leaves one as it is."""
@@ -138,7 +140,7 @@ class Configurable:
                 setattr(self, name, value)
 
 
-_NAMES = tuple(name for name in Settings.__dataclass_fields__ if name != "not_configured")
+_read = attrgetter(*Settings.__dataclass_fields__)
 
 _THEIRS = {
     "rq.Queue": "aiorq2.queue.Queue",

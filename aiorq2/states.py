@@ -101,7 +101,11 @@ TRANSITIONS: dict[Verb, Transition] = {
         (_S.QUEUED, _S.RATE_LIMITED),
         "when it is due, when its parents are done, when there is room",
     ),
-    Verb.CLAIM: Transition((_S.QUEUED,), (_S.STARTED,), "takes a lease for one worker"),
+    Verb.CLAIM: Transition(
+        (_S.QUEUED, _S.CREATED),
+        (_S.STARTED,),
+        "takes a lease for one worker; rq's users may push the id of a job that was only created",
+    ),
     Verb.EXTEND: Transition((_S.STARTED,), (_S.STARTED,), "the heartbeat: moves the lease on"),
     Verb.FINISH: Transition(
         (_S.STARTED,),

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from aiorq2.backends.inspect import is_suspended
-from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends import inspect
+from aiorq2.backends.kept import Source, backend_of
 from aiorq2.timing import Duration, seconds
 
-__all__ = ["is_suspended", "resume", "suspend"]
+
+async def is_suspended(backend: Source | None = None, *, connection: Source | None = None) -> bool:
+    """Return whether workers have been told to start no job. Redis: 1 call."""
+    return await inspect.is_suspended(backend_of(backend, connection))
 
 
-async def suspend(backend: RedisBackend, ttl: Duration | None = None) -> None:
+async def suspend(
+    backend: Source | None = None, ttl: Duration | None = None, *, connection: Source | None = None
+) -> None:
     """Have workers, rq's too, start no job until ``resume`` is called; jobs that run go on.
 
     Args:
+        backend: or RQ's ``connection``, here and below: where workers are; default ``connect()``.
         ttl: seconds (or a duration, at least one second) after which workers go on by themselves; None for never.
 
     Raises:
@@ -23,9 +29,11 @@ async def suspend(backend: RedisBackend, ttl: Duration | None = None) -> None:
     lifetime: list[str | int] = (
         [] if ttl is None else ["EX", round(seconds(ttl, name="ttl", minimum=1))]
     )
-    await backend.run(["SET", backend.keys.suspended(), 1, *lifetime])
+    found = backend_of(backend, connection)
+    await found.run(["SET", found.keys.suspended(), 1, *lifetime])
 
 
-async def resume(backend: RedisBackend) -> bool:
+async def resume(backend: Source | None = None, *, connection: Source | None = None) -> bool:
     """Let workers start jobs again. Returns whether they were suspended. Redis: 1 call."""
-    return bool((await backend.run(["DEL", backend.keys.suspended()]))[0])
+    found = backend_of(backend, connection)
+    return bool((await found.run(["DEL", found.keys.suspended()]))[0])

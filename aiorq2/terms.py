@@ -5,6 +5,7 @@ Names, signatures and defaults are RQ 3.0's; what is ours says so.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -207,6 +208,18 @@ def as_rate_limit(given: object) -> RateLimit | None:
     if hasattr(given, "key") and hasattr(given, "concurrency"):
         return RateLimit(given.key, given.concurrency)
     raise InvalidOption(f"rate_limit must be a RateLimit, not {type(given).__name__}")
+
+
+def webhooks_of(text: str | None) -> list[Webhook]:
+    """Return the webhooks that a job's field holds.
+
+    Raises:
+        InvalidOption: it holds something else.
+    """
+    try:
+        return [Webhook(**one) for one in json.loads(text or "[]")]
+    except (ValueError, TypeError) as error:
+        raise InvalidOption(f"webhooks: {error}") from None
 
 
 def as_webhooks(given: object) -> tuple[Webhook, ...]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 
 from aiorq2.backends import crons
 from aiorq2.backends.crons import CronRecord, Tick
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.cron_spec import tick_id
-from aiorq2.errors import AiorqError
+from aiorq2.errors import BackendError, BackendUnavailable
 from aiorq2.rhythm import plan
 
 log = logging.getLogger("aiorq2.scheduler")
 
-PAUSE_S = 0.05
+PAUSE_S = 0.02
 """How long at least lies between two looks that nobody has asked for by hand."""
+TRIES = 3
+"""How often the same tick is decided upon: a decision that took too long is made anew, but not for ever."""
+TROUBLE_S = 1.0
+"""How long, after one that has failed."""
 
 
 class Ticker:
@@ -35,6 +40,7 @@ class Ticker:
         self._queues = queues
         self._woken = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._made = self._told = 0
 
     def wake(self) -> None:
         """Have ``run`` look at once."""
@@ -45,20 +51,29 @@ class Ticker:
         while True:
             await self._woken.wait()
             self._woken.clear()
+            pause = TROUBLE_S
             try:
                 await self.tick(self._queues)
-            except AiorqError as error:
+                pause = PAUSE_S
+            except BackendUnavailable as error:
                 log.debug("ticking: %s", error)
             except Exception:
                 log.exception("ticking failed; going on")
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(pause)
 
     async def has_ticked(self) -> bool:
         """Look if that was asked for, and return whether there are new runs; for a worker that stops when nothing is left."""
-        if not self._woken.is_set():
-            return False
-        self._woken.clear()
-        return (await self.tick(self._queues))[0] > 0
+        if self._woken.is_set():
+            self._woken.clear()
+            try:
+                await self.tick(self._queues)
+            except BackendUnavailable:
+                raise
+            except Exception:
+                log.exception("ticking failed; going on")
+        async with self._lock:  # ``run`` may be at it
+            has_made, self._told = self._made > self._told, self._made
+            return has_made
 
     async def tick(self, queues: Sequence[str]) -> tuple[int, float | None]:
         """Make the runs of all entries of these queues that are due.
@@ -67,16 +82,20 @@ class Ticker:
 
         Redis: 1 call; 1 pipeline and 1 call more for every 100 entries that are.
         """
-        made = 0
         async with self._lock:
+            before = self._made
+            seen: Counter[tuple[str, ...]] = Counter()
             while True:
                 found = await crons.due(self._backend, self._instance, queues)
                 if not found.records:
                     left = None if found.next_due is None else max(found.next_due - found.now, 0)
-                    return made, left
+                    return self._made - before, left
+                seen.update((one.name, one.revision, str(one.due)) for one in found.records)
+                if max(seen.values()) > TRIES:
+                    raise BackendError(f"cron {found.records[0].name!r}: it stays due")
                 ticks = [await self._tick(record, found.now) for record in found.records]
                 for one, ids in zip(ticks, await crons.tick(self._backend, ticks), strict=True):
-                    made += len(ids or ())
+                    self._made += len(ids or ())
                     _report(one, ids)
 
     async def _tick(self, record: CronRecord, now: float) -> Tick:

@@ -58,6 +58,15 @@ def seconds(
     return int(number) if number == int(number) else number
 
 
+def duration_text(value: float) -> str:
+    """Return seconds as text that ``seconds`` reads: ``1h30m``, ``250ms``."""
+    left, parts = round(value * 1000), []
+    for unit, size in _UNITS.items():
+        number, left = divmod(left, round(size * 1000))
+        parts += [f"{number}{unit}"] if number else []
+    return "".join(parts) or "0s"
+
+
 def durations(given: Duration | Iterable[Duration], *, name: str) -> list[int | float]:
     """Return one or several durations as a list of seconds.
 

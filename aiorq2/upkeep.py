@@ -245,11 +245,13 @@ class Reaper:
 
 class Sweeper:
     """See now and then to what nobody waits for: jobs whose time in the registries is over, workers that are gone, places in rate
-    limits whose jobs are gone, and jobs whose parents are done and that were not told."""
+    limits whose jobs are gone, jobs whose parents are done and that were not told, and those that an rq worker took and died."""
 
     INTERVAL_S = 60.0
     READY_S = 10.0
     """How long rq gets to put a job into its queue whose parents are done."""
+    TAKEN_S = 60.0
+    """How long an rq worker gets to start a job that it has taken; rq's own upkeep waits as long."""
 
     def __init__(self, backend: RedisBackend, queues: Sequence[str]) -> None:
         self._backend = backend
@@ -265,11 +267,18 @@ class Sweeper:
                 _note("sweeping", error)
 
     async def sweep(self) -> int:
-        """Sweep once and return how many entries were removed. Redis: 3 calls per queue, and 1 per 500 entries."""
+        """Sweep once and return how many entries were removed. Redis: 4 calls per queue, and 1 per 500 entries."""
         removed = 0
         for queue in self._queues:
             removed += await sweeping.sweep(self._backend, queue)
             await sweeping.sweep_ready(self._backend, queue, age_s=self.READY_S)
             await sweeping.sweep_deferred(self._backend, queue)
+            moved = await sweeping.sweep_intermediate(self._backend, queue, age_s=self.TAKEN_S)
+            if moved:
+                log.warning(
+                    "queue %s: an rq worker died before it started %d jobs; they are queued again, at the front",
+                    queue,
+                    moved,
+                )
         await sweeping.sweep_rates(self._backend)
         return removed

@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 from aiorq2.backends.base import JobRecord
 from aiorq2.errors import InvalidOption
 from aiorq2.payloads import function_name
-from aiorq2.terms import Webhook, WebhookStatus
+from aiorq2.terms import Webhook, WebhookStatus, webhooks_of
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -50,7 +49,7 @@ class Webhooks:
 
     def send(self, end: End) -> None:
         """Have the webhooks called that a job names for this end; returns at once."""
-        for webhook in _webhooks_of(end):
+        for webhook in _webhooks_for(end):
             if len(self._tasks) >= AT_ONCE + BACKLOG:
                 log.error("job %s: too many webhooks wait; this one is dropped", end.record.id)
                 return
@@ -110,16 +109,13 @@ def _make_client() -> AsyncClient:
     return AsyncClient(follow_redirects=True, timeout=None)
 
 
-def _webhooks_of(end: End) -> Iterator[Webhook]:
-    raw = end.record.fields.get("webhooks")
-    if not raw:
-        return
+def _webhooks_for(end: End) -> list[Webhook]:
     try:
-        for one in json.loads(raw):
-            if one["job_status"] == end.status:
-                yield Webhook(**one)
-    except (ValueError, TypeError, KeyError, AttributeError, InvalidOption) as error:
+        found = webhooks_of(end.record.text("webhooks"))
+    except InvalidOption as error:
         log.warning("job %s: its webhooks cannot be read: %s", end.record.id, error)
+        return []
+    return [one for one in found if one.job_status == end.status]
 
 
 def _request(webhook: Webhook, end: End) -> dict[str, Any]:

@@ -6,35 +6,36 @@ import asyncio
 import contextvars
 import logging
 import os
-import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from secrets import token_hex
-from typing import Any
+from typing import Any, Never
 
+from aiorq2 import left_out
 from aiorq2.aftermath import Aftermath
 from aiorq2.allowlist import AllowList
-from aiorq2.backends import connect, inspect
-from aiorq2.backends.base import Extended, Seat
-from aiorq2.backends.health import check_server, reap_after
+from aiorq2.backends.base import Extended, Seat, Tally
+from aiorq2.backends.health import check_server, reap_after, warn_of_old_workers
+from aiorq2.backends.kept import Source, backend_of
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.commands import parse_command
 from aiorq2.errors import AiorqError, InvalidJobOperation, InvalidOption, WorkerNameTaken
 from aiorq2.executor import Executor, JobContext
 from aiorq2.job import Job
 from aiorq2.lifespan import Lifespan
-from aiorq2.options import DEFAULT_RESULT_TTL, as_names, checked_name
+from aiorq2.options import DEFAULT_RESULT_TTL, Offload, as_names, checked_name
 from aiorq2.payloads import PAYLOAD_LIMIT
 from aiorq2.pump import CANCEL_GRACE_S, Appetite, ExceptionHandler, Pump, Strategy
+from aiorq2.roster import Roster
 from aiorq2.run import Reason
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
+from aiorq2.signals import stopping_on_signals
 from aiorq2.ticking import Ticker
 from aiorq2.timing import Duration, seconds, to_iso
 from aiorq2.upkeep import Heartbeat, Reaper, Sweeper
@@ -53,7 +54,7 @@ _AT_WORK: set[str] = set()
 """The instances of the workers that work in this process."""
 
 
-class Worker:
+class Worker(Roster):
     """Run the jobs of some queues, many at a time, on the running event loop.
 
     Args:
@@ -62,6 +63,8 @@ class Worker:
         name: must be unique among living workers; default host, process and some random letters.
         concurrency: how many jobs run at once.
         sync_concurrency: how many of them may be plain functions, each in a thread (or a process).
+        offload: ``"process"`` runs plain functions whose job does not say in a process each, as RQ's worker does: what is killed
+            there takes nothing along. Default ``"thread"``.
         lease: seconds after which others may take over the jobs of a worker that is not heard of.
         grace: seconds that jobs get to finish when the worker is told to stop.
         default_result_ttl: seconds for which results are kept where the job does not say.
@@ -85,11 +88,12 @@ class Worker:
     def __init__(
         self,
         queues: str | Iterable[Any] = "default",
-        backend: RedisBackend | None = None,
+        backend: Source | None = None,
         *,
         name: str | None = None,
         concurrency: int = 100,
         sync_concurrency: int = 32,
+        offload: Offload = "thread",
         lease: Duration = 15,
         grace: Duration = 30,
         default_result_ttl: int = DEFAULT_RESULT_TTL,
@@ -101,17 +105,17 @@ class Worker:
         strict: bool = False,
         handle_signals: bool | None = None,
         result_limit: int = PAYLOAD_LIMIT,
-        connection: Any = None,
+        connection: Source | None = None,
         job_class: type[Job] = Job,
         job_context: JobContext | None = None,
         lifespan: Callable[[Worker], AbstractAsyncContextManager[object]] | None = None,
+        **unused: Never,
     ) -> None:
+        left_out.refuse("Worker", unused, left_out.WORKER)
         if concurrency < 1 or sync_concurrency < 1:
             raise InvalidOption("Worker: concurrency and sync_concurrency are at least 1")
-        if dequeue_strategy not in ("default", "round_robin", "random"):
-            raise InvalidOption(
-                f"dequeue_strategy={dequeue_strategy!r}: 'default', 'round_robin' or 'random'"
-            )
+        if offload not in ("thread", "process"):
+            raise InvalidOption(f"Worker: offload={offload!r}: 'thread' or 'process'")
         one = isinstance(queues, str) or hasattr(queues, "name")  # a Queue
         given: list[Any] = [queues] if one else list(queues)
         self.queues = as_names([getattr(queue, "name", queue) for queue in given], "queue")
@@ -120,11 +124,7 @@ class Worker:
         self.name = checked_name(
             name or f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}", "worker"
         )
-        if backend is not None and connection is not None:
-            raise InvalidOption("Worker: give backend or connection, not both")
-        if not isinstance(backend, RedisBackend):  # RQ's connection may stand in its place
-            backend = connect(backend if backend is not None else connection)
-        self.backend = backend
+        self.backend = backend_of(backend, connection)
         self.concurrency = concurrency
         self.grace = seconds(grace, name="grace")
         self.serializer = resolve_serializer(serializer)
@@ -145,6 +145,7 @@ class Worker:
             self.serializer,
             allowed,
             sync_concurrency=sync_concurrency,
+            offload=offload,
             result_limit=result_limit,
             job_class=job_class,
             job_context=job_context,
@@ -152,12 +153,13 @@ class Worker:
         self._make_aftermath: Callable[[RedisBackend], Aftermath] = lambda on: Aftermath(
             on, self.serializer, allowed, job_class
         )
-        self._strategy = dequeue_strategy
+        self._strategy = _checked_strategy(dequeue_strategy)
         self._max_deaths = max_deaths
         self._strict = strict
         self._handle_signals = handle_signals
         self._lifespan = Lifespan(None if lifespan is None else lambda: lifespan(self))
         self._pump: Pump | None = None
+        self._last_tally = Tally()
         self._is_forced = False
 
     def __repr__(self) -> str:
@@ -168,17 +170,18 @@ class Worker:
         """How many slots are taken by jobs that were told to end and go on; with all of them lost, nothing more is run."""
         return 0 if self._pump is None else self._pump.slots_lost
 
-    # -- looking at workers ----------------------------------------------------------------------------------------------
+    @property
+    def working_backend(self) -> RedisBackend:
+        """The backend with which it works now: one that waits for Redis for ever, unless it works in a burst."""
+        return self.backend if self._pump is None else self._backend
 
-    @classmethod
-    async def all(cls, backend: RedisBackend) -> list[inspect.WorkerRecord]:
-        """Return what is known of all living workers, rq's included. Redis: 2 calls."""
-        return await inspect.workers(backend)
+    def push_exc_handler(self, handler_func: ExceptionHandler) -> None:
+        """Have another function called for every run that fails, after those of ``exception_handlers``."""
+        self._handlers.append(handler_func)
 
-    @classmethod
-    async def count(cls, backend: RedisBackend) -> int:
-        """Return how many living workers there are. Redis: 2 calls."""
-        return len(await cls.all(backend))
+    def pop_exc_handler(self) -> ExceptionHandler:
+        """Take the last of these functions off, and return it."""
+        return self._handlers.pop()
 
     # -- working ---------------------------------------------------------------------------------------------------------
 
@@ -188,6 +191,8 @@ class Worker:
         max_jobs: int | None = None,
         max_idle_time: Duration | None = None,
         with_scheduler: bool = True,
+        dequeue_strategy: Strategy | None = None,
+        **unused: Never,
     ) -> bool:
         """Run jobs until told to stop, and return whether any was run. The names are RQ's.
 
@@ -196,6 +201,7 @@ class Worker:
             max_jobs: start no more than so many.
             max_idle_time: return after so many seconds without a job.
             with_scheduler: move scheduled jobs into their queues when they are due, and make the runs of recurring entries.
+            dequeue_strategy: as for the constructor, in its place.
 
         Raises:
             StartupFailed: its ``lifespan`` did not open.
@@ -205,8 +211,12 @@ class Worker:
 
         Redis: idle, 1 blocking call at a time and a heartbeat; busy, 1 pipeline for all that ended and the next claim.
         """
+        left_out.refuse("work", unused, left_out.WORK)
+        if dequeue_strategy is not None:
+            self._strategy = _checked_strategy(dequeue_strategy)
         pump = self._make_pump(burst, max_jobs, max_idle_time, with_scheduler)
-        with self._signals():
+        wanted = False if burst and self._handle_signals is None else self._handle_signals
+        with stopping_on_signals(self.request_stop, wanted):
             try:
                 await self._open(pump)
                 await asyncio.shield(self._task)
@@ -292,7 +302,7 @@ class Worker:
         began = time.monotonic()
         await self._register()
         await check_server(self._backend, strict=self._strict)
-        self._backend.exchange.outlasts_refusals = not pump.appetite.burst
+        await warn_of_old_workers(self._backend)
         await self._backend.subscribe(self._backend.keys.commands(self.name), self._on_message)
         self._heartbeat = Heartbeat(
             self._backend,
@@ -306,6 +316,7 @@ class Worker:
         self._may_reap_after = await reap_after(self._backend, self._seat.lease)
         if time.monotonic() - began > 1:  # Redis was away until now, for the others as well
             self._may_reap_after = time.monotonic() + self._seat.lease
+        self._backend.exchange.outlasts_refusals = not pump.appetite.burst
         reaper = Reaper(
             self._backend,
             self.queues,
@@ -355,7 +366,7 @@ class Worker:
         await self._lifespan.end(is_hasty=self._is_forced)
         if self._backend is not self.backend:
             await self._backend.close()
-        self._pump = None
+        self._last_tally, self._pump = pump.tally, None
         log.info("worker %s: stopped", self.name)
 
     async def _register(self, replaces: str = "") -> None:
@@ -424,30 +435,11 @@ class Worker:
         since = self._heartbeat.unbroken_since
         return now >= self._may_reap_after and (since is None or now - since > self._seat.lease)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Handle SIGTERM and SIGINT while working, where that is ours to do."""
-        wanted = self._handle_signals
-        if threading.current_thread() is not threading.main_thread():
-            wanted = False
-        elif wanted is None:
-            is_burst = self._pump is not None and self._pump.appetite.burst
-            wanted = not is_burst and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        if not wanted:
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
-        with suppress(NotImplementedError):  # Windows' loop
-            for one in before:
-                loop.add_signal_handler(one, self.request_stop)
-        try:
-            yield
-        finally:
-            with suppress(NotImplementedError):
-                for one, handler in before.items():
-                    loop.remove_signal_handler(one)
-                    signal.signal(one, handler)
+
+def _checked_strategy(given: Strategy) -> Strategy:
+    if given not in ("default", "round_robin", "random"):
+        raise InvalidOption(f"dequeue_strategy={given!r}: 'default', 'round_robin' or 'random'")
+    return given
 
 
 def _version() -> str:

@@ -42,9 +42,9 @@ def connect(
 
     Args:
         source: ``redis://…``, ``rediss://…``, ``unix://…``, ``memory://name`` (inside this process, shared by name), or a
-            ``redis.asyncio.Redis``, of which only the address and the credentials are used (``rq.connection`` of a hub is its
-            backend). Default: ``AIORQ2_URL``,
-            ``RQ_REDIS_URL`` or ``REDIS_URL`` in the environment, else ``redis://localhost:6379/0``.
+            ``redis.asyncio.Redis``, of which only the address and the credentials are used. ``rq.connection`` stands for
+            ``rq.backend``, as it is. Default: ``AIORQ2_URL``, ``RQ_REDIS_URL`` or ``REDIS_URL`` in the environment, else
+            ``redis://localhost:6379/0``.
         key_prefix: what every key begins with; default ``RQ_KEY_PREFIX`` in the environment, else ``rq``.
         retry_for: seconds for which a call is repeated while Redis is away; None for ever.
         timeout: seconds after which a silent Redis counts as away.
@@ -58,7 +58,11 @@ def connect(
         raise InvalidOption(
             f"key_prefix {prefix[:60]!r}: letters, digits and _ . : {{ }} - are allowed"
         )
-    if isinstance(source, SharedClient) and source.backend.key_prefix == prefix:
+    if isinstance(source, SharedClient):
+        if key_prefix not in (None, source.backend.key_prefix):
+            raise InvalidOption(
+                f"key_prefix {key_prefix!r}: this connection's backend has {source.backend.key_prefix!r}"
+            )
         return source.backend
     if source is None:
         source = url_in_environment() or DEFAULT_URL

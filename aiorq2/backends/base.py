@@ -178,9 +178,9 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A worker's counters, as totals since its start: safe to write twice."""
+    """A worker's counters, as totals since its start: safe to write twice. Whether it is busy, Redis knows itself."""
 
-    state: str = "started"
+    is_suspended: bool = False
     successes: int = 0
     failures: int = 0
     working_time_s: float = 0.0
@@ -224,3 +224,11 @@ class Ended:
     job_id: str
     status: str
     value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """What those who follow a job are told: how far it is, as it was written."""
+
+    job_id: str
+    raw: bytes

@@ -52,7 +52,9 @@ async def total(backend: RedisBackend) -> int:
 
 
 async def clock(backend: RedisBackend) -> float:
-    """Return the time by Redis' clock, seconds since the epoch. Redis: 1 call."""
+    """Return the time by which scripts judge, seconds since the epoch: Redis', or the injected clock's. Redis: 1 call."""
+    if backend.clock is not None:
+        return backend.time()
     (reply,) = await backend.run(["TIME"])
     return int(reply[0]) + int(reply[1]) / 1e6
 
@@ -99,18 +101,27 @@ def _facts_of(
 
 
 async def list_pages(backend: RedisBackend, key: str) -> AsyncIterator[list[str]]:
-    """Yield the entries of a list, its end first, page by page; entries may come twice. None is passed over that stays: what is
-    pushed meanwhile moves the others away from the end, and what is popped from the beginning moves none.
+    """Yield the entries of a list, its end first, page by page. None is passed over that stays: what is pushed meanwhile moves the
+    others away from the end, and what is popped from the beginning moves none.
 
     Redis: 1 call per page.
     """
-    end = -1
+    end, before = -1, list[str]()
     while True:
-        (page,) = await read(backend, [["LRANGE", key, end - STEP + 1, end]])
-        yield [text_of(one) for one in page or ()]
-        if not page or len(page) < STEP:
+        (reply,) = await read(backend, [["LRANGE", key, end - STEP + 1, end]])
+        page = [text_of(one) for one in reply or ()]
+        yield page[: len(page) - _overlap(before, page)]
+        if len(page) < STEP:
             return
-        end -= STEP - OVERLAP
+        end, before = end - STEP + OVERLAP, page
+
+
+def _overlap(before: Sequence[str], page: Sequence[str]) -> int:
+    """Return how many entries at the end of a page stood at the beginning of the one before."""
+    if not page or page[-1] not in before:
+        return 0
+    count = before.index(page[-1]) + 1
+    return count if list(page[-count:]) == list(before[:count]) else 0
 
 
 async def set_pages(backend: RedisBackend, key: str) -> AsyncIterator[list[str]]:

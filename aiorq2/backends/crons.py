@@ -184,6 +184,10 @@ async def save(
             return done
         case Reply.CHANGED:
             return "outdated"
+        case Reply.DUPLICATE:
+            raise InvalidJobOperation(
+                f"cron {draft.name!r}: cannot declare for {draft.source!r}, {_text(reply[1])!r} declares it"
+            )
         case _:
             raise BackendError(
                 f"cron {draft.name!r}: cannot save, something that is no entry lies under its key"

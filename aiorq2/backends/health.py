@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 
+from aiorq2.backends import inspect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import BackendError, BackendRefused
 
 log = logging.getLogger("aiorq2.backend")
 
 OLDEST = (6, 2)
+OLDEST_RQ = (2, 0)
+"""The first rq whose upkeep knows that a run is named by its job and its execution."""
 
 
 async def check_server(backend: RedisBackend, *, strict: bool) -> None:
@@ -36,6 +40,30 @@ async def check_server(backend: RedisBackend, *, strict: bool) -> None:
             "Redis at %s keeps no append-only file: a crash of it can lose jobs (see docs/guarantees.md)",
             backend.location,
         )
+
+
+async def warn_of_old_workers(backend: RedisBackend) -> None:
+    """Log one warning if workers of rq before 2.0 are alive on this Redis: their upkeep drops the jobs of dead workers.
+
+    Redis: 2 calls.
+    """
+    old = old_workers(await inspect.workers(backend))
+    if old:
+        log.warning(
+            "Redis at %s is shared with workers of rq before 2.0 (%s): when one of them looks after a queue, it drops jobs whose "
+            "worker died, ours included, instead of letting them fail; upgrade rq to 2.0 or newer (see docs/guarantees.md)",
+            backend.location,
+            ", ".join(f"{worker.name}: rq {worker.version}" for worker in old[:10]),
+        )
+
+
+def old_workers(workers: Iterable[inspect.WorkerRecord]) -> list[inspect.WorkerRecord]:
+    """Return those among them that are of an rq before 2.0; one that does not say which it is counts as new."""
+    return [
+        worker
+        for worker in workers
+        if not worker.is_ours and (0,) < version_of(worker.version) < OLDEST_RQ
+    ]
 
 
 async def reap_after(backend: RedisBackend, lease: float) -> float:

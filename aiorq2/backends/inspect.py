@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from aiorq2.backends.base import JobRecord
@@ -15,6 +14,8 @@ from aiorq2.backends.keys import Keys
 from aiorq2.backends.line import Command
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.wire import fields_of, record_of
+from aiorq2.backends.workers import WorkerRecord as WorkerRecord
+from aiorq2.backends.workers import commands_for, job_of, workers_of
 from aiorq2.errors import BackendError, InvalidOption
 from aiorq2.states import JobStatus
 
@@ -48,37 +49,6 @@ class QueueCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerRecord:
-    """A worker as it announced itself, ours or rq's, and the runs that stand under its name as ``<job>:<execution>``."""
-
-    name: str
-    hostname: str
-    ip_address: str
-    pid: int | None
-    version: str
-    state: str
-    queues: tuple[str, ...]
-    birth: datetime | None
-    last_heartbeat: datetime | None
-    successful_jobs: int
-    failed_jobs: int
-    working_time_s: float
-    executions: tuple[str, ...]
-    is_ours: bool = False
-    """Whether it is one of aiorq2."""
-
-    @property
-    def running(self) -> int:
-        """How many jobs it runs."""
-        return len(self.executions)
-
-    @property
-    def job_ids(self) -> tuple[str, ...]:
-        """The jobs it runs."""
-        return tuple(_job_of(one) for one in self.executions)
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What ``aiorq2 info`` and a dashboard's first page show."""
 
@@ -108,7 +78,13 @@ async def workers(backend: RedisBackend, queue: str | None = None) -> list[Worke
         backend, [["SMEMBERS", keys.queue_workers(queue) if queue else keys.workers()]]
     )
     names = _names(keys.worker(""), members)
-    return _workers(names, await _read(backend, _worker_commands(keys, names)))
+    return workers_of(keys, names, await _read(backend, commands_for(keys, names)))
+
+
+async def worker(backend: RedisBackend, name: str) -> WorkerRecord | None:
+    """Return the worker of this name, also if it has just ended; None if there is none. Redis: 1 pipeline."""
+    replies = await _read(backend, commands_for(backend.keys, [name]))
+    return next(iter(workers_of(backend.keys, [name], replies, dead=True)), None)
 
 
 async def snapshot(backend: RedisBackend, queues: Sequence[str] | None = None) -> Snapshot:
@@ -121,8 +97,8 @@ async def snapshot(backend: RedisBackend, queues: Sequence[str] | None = None) -
     names = _names(keys.queue(""), known) if queues is None else list(queues)
     worker_names = _names(keys.worker(""), members)
     counting = _count_commands(keys, names)
-    replies = await _read(backend, [*counting, *_worker_commands(keys, worker_names)])
-    alive = _workers(worker_names, replies[len(counting) :])
+    replies = await _read(backend, [*counting, *commands_for(keys, worker_names)])
+    alive = workers_of(keys, worker_names, replies[len(counting) :])
     return Snapshot(
         queues=tuple(_counts(names, replies[: len(counting)])),
         workers=tuple(one for one in alive if queues is None or set(one.queues) & set(names)),
@@ -247,7 +223,7 @@ async def registry_ids(
 ) -> list[str]:
     """Return a page of the job ids in a registry; as ``registry_entries``. Redis: 1 call."""
     entries = await registry_entries(backend, registry, queue, offset, length, desc=desc)
-    return [_job_of(member) for member, _ in entries]
+    return [job_of(member) for member, _ in entries]
 
 
 async def registry_count(backend: RedisBackend, registry: str, queue: str) -> int:
@@ -328,49 +304,6 @@ def _counts(names: Sequence[str], replies: Sequence[Any]) -> list[QueueCounts]:
     ]
 
 
-def _worker_commands(keys: Keys, names: Sequence[str]) -> list[Command]:
-    return [
-        command
-        for name in names
-        for command in (["HGETALL", keys.worker(name)], ["SMEMBERS", keys.worker_executions(name)])
-    ]
-
-
-def _workers(names: Sequence[str], replies: Sequence[Any]) -> list[WorkerRecord]:
-    pairs = zip(names, replies[::2], replies[1::2], strict=True)
-    return [
-        _worker(JobRecord(name, fields_of(flat)), members or ())
-        for name, flat, members in pairs
-        if flat and b"death" not in flat[::2]
-    ]
-
-
-def _worker(hash_: JobRecord, members: Iterable[bytes]) -> WorkerRecord:
-    text = hash_.text
-    running = sorted(_text(member) for member in members)
-    if not running and text("current_job"):
-        running = [text("current_job") or ""]  # rq before 3.0
-    state = text("state") or ""
-    return WorkerRecord(
-        name=hash_.id,
-        hostname=text("hostname") or "",
-        ip_address=text("ip_address") or "",
-        pid=hash_.number("pid"),
-        version=text("version") or "",
-        state="busy"
-        if running and state == "idle"
-        else state,  # ours is as old as the last heartbeat
-        queues=tuple((text("queues") or "").split(",")) if text("queues") else (),
-        birth=hash_.time("birth"),
-        last_heartbeat=hash_.time("last_heartbeat"),
-        successful_jobs=hash_.number("successful_job_count") or 0,
-        failed_jobs=hash_.number("failed_job_count") or 0,
-        working_time_s=hash_.real("total_working_time") or 0.0,
-        executions=tuple(running),
-        is_ours="aio_instance" in hash_.fields,
-    )
-
-
 def registry_key(keys: Keys, registry: str, queue: str) -> str:
     if registry not in _ALL:
         raise InvalidOption(f"registry {registry[:60]!r}: one of {', '.join(_ALL)} is needed")
@@ -388,10 +321,6 @@ def _names(prefix: str, members: Iterable[bytes] | None) -> list[str]:
     return sorted(
         text.removeprefix(prefix) for text in texts if text.startswith(prefix) and text != prefix
     )
-
-
-def _job_of(member: str) -> str:
-    return member.partition(":")[0]
 
 
 def _last(offset: int, length: int) -> int:

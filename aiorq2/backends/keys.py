@@ -122,8 +122,12 @@ class Keys:
         return f"{self.prefix}:clean_registries:{queue}"
 
     def intermediate(self, queue: str) -> str:
-        """List of the ids that rq's workers have taken and not yet started; rq's."""
+        """List of ids that an rq worker has taken and not started yet; rq's."""
         return f"{self.prefix}:queue:{queue}:intermediate"
+
+    def stuck(self, queue: str) -> str:
+        """Hash of those of them that seem to be stuck, by the time when they were first seen there; an hour, refreshed."""
+        return f"{self.prefix}:aio:stuck:{queue}"
 
     def first_seen(self, queue: str, job: str) -> str:
         """String by which rq's maintenance finds stuck jobs; rq's, a day."""
@@ -200,6 +204,10 @@ class Keys:
     def ticking(self, queue: str) -> str:
         """String, the process that sees to what is due of a queue's entries; a second."""
         return f"{self.prefix}:aio:ticking:{queue}"
+
+    def lead(self, group: str) -> str:
+        """String, the one of several schedulers of the same queues that sees to what is due; about a second, refreshed."""
+        return f"{self.prefix}:aio:lead:{group}"
 
     def replay(self, token: str) -> str:
         """String: the call with this token was carried out and left nothing else behind; 60 s."""

@@ -12,7 +12,7 @@ import logging
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -41,7 +41,7 @@ from aiorq2.backends.keys import Keys
 from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
 from aiorq2.backends.replies import naming, raise_for
-from aiorq2.backends.waiting import Waiting
+from aiorq2.backends.waiting import News, Waiting
 from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
 from aiorq2.outcome import GivenBack, Outcome
@@ -189,12 +189,20 @@ class RedisBackend:
 
     def sync_client(self) -> Redis:
         """Return a synchronous client for user code in threads; the same one for all that the running loop starts."""
-        if self._clients is None:
-            raise BackendRefused(f"{self.location}: this backend has no client to give")
         home = self.home
         if home.sync_client is None:
-            home.sync_client = self._clients.synchronous()
+            home.sync_client = self.new_sync_client()
         return home.sync_client
+
+    def new_sync_client(self) -> Redis:
+        """Return a synchronous client that belongs to the caller; no loop is needed.
+
+        Raises:
+            BackendRefused: this backend has none to give.
+        """
+        if self._clients is None:
+            raise BackendRefused(f"{self.location}: this backend has no client to give")
+        return self._clients.synchronous()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.location} {self.key_prefix}>"
@@ -344,7 +352,7 @@ class RedisBackend:
             "lease": repr(seat.lease),
             "ttl": max(int(seat.lease * 2), 1),
             "now_iso": to_iso(self.time()),
-            "state": tally.state,
+            "suspended": int(tally.is_suspended),
             "successes": tally.successes,
             "failures": tally.failures,
             "working_time": f"{tally.working_time_s:.6f}",
@@ -566,6 +574,10 @@ class RedisBackend:
         """Wait until a job has ended: what was pushed, or the record as it was read. See ``Waiting``."""
         return await self.home.waiting.ended(job_id, timeout)
 
+    def follow(self, job_id: str) -> AsyncIterator[News]:
+        """Yield what is heard of a job until it has ended. See ``Waiting``."""
+        return self.home.waiting.follow(job_id)
+
     async def observe(self, job_id: str, inbox: str = "") -> Observed:
         """Read a job, and leave word where its end is to be told. Redis: 1 call."""
         reply = await self._call("observe", id=job_id, inbox=inbox)
@@ -633,7 +645,10 @@ class RedisBackend:
         await self._give_back(line, seat, sorted(unseen, key=lambda run: run[1], reverse=True))
 
     async def give_back(self, seat: Seat, runs: Sequence[tuple[str, str]]) -> None:
-        """Give back runs of which only the job and the execution are known. Redis: 2 pipelines."""
+        """Give back runs of which only the job and the execution are known; those that have lost their lease are forgotten.
+
+        Redis: 2 pipelines.
+        """
         with self.home.lend("settle") as line:
             await self._give_back(line, seat, runs)
 
@@ -652,9 +667,11 @@ class RedisBackend:
                         GivenBack(now),
                     )
                 )
-        await self.exchange.send(
-            line, [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
-        )
+        commands = [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
+        if runs:
+            members = [f"{job_id}:{execution_id}" for job_id, execution_id in runs]
+            commands.append(["SREM", self.keys.worker_executions(seat.worker), *members])
+        await self.exchange.send(line, commands)
 
 
 def _has_more(reply: Any) -> bool:

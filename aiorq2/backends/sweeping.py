@@ -50,6 +50,15 @@ async def sweep_ready(backend: RedisBackend, queue: str, *, age_s: float = 0) ->
             return moved
 
 
+async def sweep_intermediate(backend: RedisBackend, queue: str, *, age_s: float) -> int:
+    """Put jobs back that an rq worker took ``age_s`` seconds ago and never started, as far as an earlier call has seen them there.
+
+    Returns how many. Redis: 1 call, which looks at 500 of them.
+    """
+    reply = await backend.call("sweep_intermediate", queue=queue, limit=SLICE, age=repr(age_s))
+    return int(reply[1])
+
+
 async def sweep_rates(backend: RedisBackend) -> int:
     """Free the places in rate limits whose jobs neither wait nor run; returns how many. Redis: 1 call per some ten limits."""
     freed, cursor = 0, b"0"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from aiorq2.backends.base import Ended, Observed
+from aiorq2.backends.base import Ended, Observed, Progressed
 from aiorq2.backends.listener import Listener
 from aiorq2.errors import BackendError
 
+News = Ended | Observed | Progressed
+MAX_NEWS = 16
+"""How much is kept for a follower that is slow to listen."""
 LOOK_S = 1.0
 """How often jobs that are waited for are read again: messages get lost, and rq's workers send none."""
 
@@ -31,6 +34,7 @@ class Waiting:
         self._observe = observe
         self._inbox = inbox
         self._futures: dict[str, set[asyncio.Future[Ended | Observed]]] = defaultdict(set)
+        self._followers: dict[str, set[asyncio.Queue[News]]] = defaultdict(set)
         self._is_open = False
         self._looking: asyncio.Task[None] | None = None
 
@@ -56,6 +60,28 @@ class Waiting:
                 if not self._futures[job_id]:
                     del self._futures[job_id]
 
+    async def follow(self, job_id: str) -> AsyncIterator[News]:
+        """Yield what is heard of a job, beginning with how it is now, until it has ended or is gone.
+
+        Redis: 1 call, and 1 subscription per process; 1 call a second per job that is followed.
+        """
+        await self._open()
+        news: asyncio.Queue[News] = asyncio.Queue(MAX_NEWS)
+        self._followers[job_id].add(news)
+        try:
+            latest: News = await self._observe(job_id, self._inbox)
+            while True:
+                yield latest
+                if isinstance(latest, Ended) or (
+                    isinstance(latest, Observed) and has_ended(latest)
+                ):
+                    return
+                latest = await news.get()
+        finally:
+            self._followers[job_id].discard(news)
+            if not self._followers[job_id]:
+                del self._followers[job_id]
+
     async def close(self) -> None:
         """End all waits."""
         if self._looking is not None:
@@ -80,17 +106,28 @@ class Waiting:
             return  # reconnected: the next look, within a second, finds what was missed
         head, _, value = message.partition(b"\n")
         job_id, _, status = head.decode().partition(" ")
-        self._tell(job_id, Ended(job_id, status, value))
+        if status == "progress":
+            self._inform(job_id, Progressed(job_id, value))
+        else:
+            self._tell(job_id, Ended(job_id, status, value))
+
+    def _inform(self, job_id: str, news: News) -> None:
+        for follower in self._followers.get(job_id, ()):
+            if follower.full():  # too slow for it: the latest counts
+                follower.get_nowait()
+            follower.put_nowait(news)
 
     def _tell(self, job_id: str, news: Ended | Observed) -> None:
+        self._inform(job_id, news)
         for future in self._futures.get(job_id, ()):
             if not future.done():
                 future.set_result(news)
 
     async def _look(self) -> None:
-        while self._futures:
+        while self._futures or self._followers:
             await asyncio.sleep(LOOK_S)
-            await asyncio.gather(*[self._look_at(job_id) for job_id in list(self._futures)])
+            jobs = {*self._futures, *self._followers}
+            await asyncio.gather(*[self._look_at(job_id) for job_id in jobs])
 
     async def _look_at(self, job_id: str) -> None:
         try:
@@ -99,6 +136,8 @@ class Waiting:
             return
         if has_ended(observed):
             self._tell(job_id, observed)
+        else:
+            self._inform(job_id, observed)
 
 
 def has_ended(observed: Observed) -> bool:

@@ -197,7 +197,8 @@ def settle_call(
             return Verb.FINISH, named, entry
         case Failed(is_exhausted=is_exhausted):
             kind = ENTRY_RETRIES_EXCEEDED if is_exhausted else ENTRY_FAILED
-            entry = _entry(claim, outcome, kind, text=outcome.exc_info, error=outcome.error)
+            text, error, value = outcome.exc_info, outcome.error, outcome.value
+            entry = _entry(claim, outcome, kind, value=value, text=text, error=error)
             return Verb.FAIL, named, entry
         case Stopped():
             return Verb.STOP, named, _entry(claim, outcome, ENTRY_FAILED, text=outcome.exc_info)
@@ -208,8 +209,8 @@ def settle_call(
                 "retries_left": _or_blank(outcome.retries_left),
                 "number_of_retries": _or_blank(outcome.number_of_retries),
             }
-            text, error = outcome.exc_info, outcome.error
-            entry = _entry(claim, outcome, ENTRY_RETRIED, text=text, error=error)
+            text, error, value = outcome.exc_info, outcome.error, outcome.value
+            entry = _entry(claim, outcome, ENTRY_RETRIED, value=value, text=text, error=error)
             return Verb.RETRY, named, entry
         case GivenBack():
             return (
@@ -241,15 +242,17 @@ def _entry(
 ) -> list[Arg]:
     """Return the fields of a result entry as RQ writes them, the number of the attempt, and the class of the exception.
 
-    A type that rq's readers might not know is written as a failure, and what it really is into a field of ours.
+    A type that rq's readers might not know is written as a failure, and what it really is into a field of ours. Where they know
+    it, it has no text: whoever returned a ``Retry`` has not failed.
     """
-    is_known = kind <= ENTRY_FAILED or getattr(outcome, "is_known_to_rq", False)
+    is_asked = getattr(outcome, "is_known_to_rq", False)
+    is_known = kind <= ENTRY_FAILED or is_asked
     fields: list[Arg] = ["type", kind if is_known else ENTRY_FAILED, "worker_name", claim.worker]
     if not is_known:
         fields += ["aio_type", kind]
     if error is not None:
         fields += ["aio_error", error]
-    if text is not None:
+    if text is not None and not is_asked:
         fields += ["exc_string", pack_text(text)]
     if value is not None:
         fields += ["return_value", b64encode(value)]

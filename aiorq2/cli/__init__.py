@@ -12,18 +12,25 @@ import sys
 import warnings
 from typing import NoReturn
 
+from aiorq2.cli.cron import cron
+from aiorq2.cli.cron_write import add, import_, sync
 from aiorq2.cli.doctor import doctor
 from aiorq2.cli.info import info
 from aiorq2.cli.jobs import cancel, enqueue
 from aiorq2.cli.program import commands
 from aiorq2.cli.queues import empty, resume, suspend
 from aiorq2.cli.requeue import requeue
+from aiorq2.cli.scheduler import scheduler
 from aiorq2.cli.worker import worker
 
 __all__ = ["commands", "main"]
 
-for command in (worker, info, enqueue, cancel, requeue, empty, suspend, resume, doctor):
+for command in (
+    worker, scheduler, cron, info, enqueue, cancel, requeue, empty, suspend, resume, doctor,
+):  # fmt: skip
     commands.add_command(command)
+for command in (add, sync, import_):
+    cron.add_command(command)
 
 
 def main() -> NoReturn:

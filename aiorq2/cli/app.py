@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import inspect
 import os
 from types import ModuleType
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from aiorq2.backends.redis import RedisBackend
 from aiorq2.cli.options import Connection, option
-from aiorq2.errors import AiorqError, InvalidOption
+from aiorq2.cli.targets import import_for
+from aiorq2.errors import InvalidOption
 from aiorq2.hub import RQ
 
 URL_GIVEN = "AIORQ2_URL_GIVEN"
@@ -19,7 +21,7 @@ URL_GIVEN = "AIORQ2_URL_GIVEN"
 
 app_option = option(
     "-A", "--app", metavar="MODULE[:NAME]",
-    help="The RQ of an application: its Redis, queues, handlers, hooks and cron entries. NAME is optional if it has one.",
+    help="An RQ, or a Quart app: its Redis, queues, handlers, hooks and cron entries. NAME is optional if there is one.",
 )  # fmt: skip
 
 
@@ -31,14 +33,22 @@ def load_app(path: str, context: click.Context, connection: Connection) -> RQ:
         AiorqError: the module cannot be imported.
     """
     module_name, _, name = path.partition(":")
-    rq = _found(_imported(module_name, path), name, path)
+    if not module_name or module_name.endswith(".py") or "/" in module_name:
+        raise InvalidOption(f"--app {path}: the dotted name of a module is needed: 'myapp.jobs:rq'")
+    rq = _found(import_for(module_name, f"--app {path}"), name, path)
+    point(rq, context, connection)
+    return rq
+
+
+def point(rq: RQ, context: click.Context, connection: Connection) -> None:
+    """Have an ``RQ`` use the address that was given for this command, if one was."""
     if is_url_given(context):
         rq.redis_url = connection.url
         rq.connection_class = RQ.connection_class
     is_prefix_given = context.get_parameter_source("key_prefix") is ParameterSource.COMMANDLINE
-    if is_prefix_given or rq.key_prefix is None:
+    has_its_own = rq.key_prefix is not None or isinstance(rq.redis_url, RedisBackend)
+    if is_prefix_given or not has_its_own:
         rq.key_prefix = connection.key_prefix
-    return rq
 
 
 def is_url_given(context: click.Context) -> bool:
@@ -57,27 +67,23 @@ def given_options(context: click.Context, settings: dict[str, Any]) -> dict[str,
     }
 
 
-def _imported(module_name: str, path: str) -> ModuleType:
-    if not module_name or module_name.endswith(".py") or "/" in module_name:
-        raise InvalidOption(f"--app {path}: the dotted name of a module is needed: 'myapp.jobs:rq'")
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise InvalidOption(f"--app {path}: {error}") from error
-    except (Exception, SystemExit) as error:
-        raise AiorqError(f"--app {path}: it raised {type(error).__name__}: {error}") from error
-
-
 def _found(module: ModuleType, name: str, path: str) -> RQ:
     if not name:
         return _only(module, path)
     found: Any = module
-    for part in name.split("."):
+    for part in name.removesuffix("()").split("."):
         found = getattr(found, part, None)
+    found = _rq_of_app(found() if inspect.isfunction(found) else found)
     if not isinstance(found, RQ):
         what = "there is no such thing" if found is None else f"that is a {type(found).__name__}"
         raise InvalidOption(f"--app {path}: {what}; an aiorq2.RQ is needed")
     return found
+
+
+def _rq_of_app(found: Any) -> Any:
+    """Return the ``RQ`` of a framework's application, if it is one that has one; else what was found."""
+    extensions = getattr(found, "extensions", None)
+    return extensions.get("rq2", found) if isinstance(extensions, dict) else found
 
 
 def _only(module: ModuleType, path: str) -> RQ:

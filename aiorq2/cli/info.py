@@ -17,6 +17,7 @@ from aiorq2.cli.show import Sections, shown
 @option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 @option("-Q", "--only-queues", is_flag=True, help="Show the queues only.")
 @option("-W", "--only-workers", is_flag=True, help="Show the workers only.")
+@option("-R", "--by-queue", is_flag=True, help="Name the workers of each queue beside it.")
 @option(
     "-i",
     "--interval",
@@ -32,6 +33,7 @@ def info(
     as_json: bool,
     only_queues: bool,
     only_workers: bool,
+    by_queue: bool,
     interval: float | None,
 ) -> None:
     """Show QUEUES (all, if none is named) with their registries, and the workers. Changes nothing."""
@@ -39,7 +41,7 @@ def info(
         raise click.UsageError(
             "--raw and --json, --only-queues and --only-workers exclude one another"
         )
-    sections = Sections(queues=not only_workers, workers=not only_queues)
+    sections = Sections(not only_workers, not only_queues, by_queue)
     show = shown("raw" if raw else "json" if as_json else "auto", sections)
     while True:
         snapshot = connection.run(lambda backend: inspect.snapshot(backend, queues or None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -57,6 +58,14 @@ AT_ONCE = 100
 @option("--description", help="What lists show in place of the call.")
 @option("--job-id", help="Its id; default: a random one.")
 @option("--at-front", is_flag=True, help="Let it be the next.")
+@option("--depends-on", multiple=True, metavar="JOB_ID", help="Wait for this job; may be repeated.")
+@option("--schedule-in", callback=duration(), metavar="DURATION", help="Run it so much later.")
+@option(
+    "--schedule-at",
+    type=click.DateTime(("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d")),
+    metavar="TIME",
+    help="Run it then, UTC: 2024-05-01T12:00:00.",
+)
 @option(
     "--retry-max",
     type=click.IntRange(min=0),
@@ -74,9 +83,7 @@ AT_ONCE = 100
 @option(
     "-S",
     "--serializer",
-    default="json",
-    show_default=True,
-    help="json, pickle, or the dotted path of one.",
+    help="json (the default), pickle, or the dotted path of one; in an application, its own.",
 )
 @option("--wait", is_flag=True, help="Wait for the end and print what was returned.")
 @option("--wait-timeout", callback=duration(), metavar="DURATION", help="Wait no longer than this.")
@@ -90,6 +97,9 @@ def enqueue(connection: Connection, **asked: Any) -> None:
     """
     asked["args"], asked["kwargs"] = parse_arguments(asked.pop("arguments"))
     asked["meta"] = _object(asked["meta"])
+    asked["serializer"] = connection.serializer(asked["serializer"])
+    if asked["schedule_in"] is not None and asked["schedule_at"] is not None:
+        raise click.UsageError("--schedule-in and --schedule-at exclude one another")
     value = connection.run(lambda backend: _enqueued(backend, **asked))
     if asked["wait"]:
         click.echo(_readable(value))
@@ -100,9 +110,12 @@ async def _enqueued(
     *,
     function: str,
     queue: str,
-    serializer: str,
+    serializer: Any,
     retry_max: int,
     retry_interval: Sequence[float],
+    depends_on: Sequence[str],
+    schedule_in: float | None,
+    schedule_at: datetime | None,
     wait: bool,
     wait_timeout: float | None,
     quiet: bool,
@@ -112,9 +125,15 @@ async def _enqueued(
 ) -> Any:
     """Enqueue one job, and wait for it if that was asked for."""
     retry = Retry(retry_max, list(retry_interval) or 0) if retry_max else None
-    job = await Queue(queue, backend, serializer=serializer).enqueue_call(
-        function, args, kwargs, retry=retry, **options
-    )
+    options |= {"retry": retry, "depends_on": list(depends_on) or None}
+    target = Queue(queue, backend, serializer=serializer)
+    explicit = {"args": args, "kwargs": kwargs, "job_timeout": options.pop("timeout"), **options}
+    if schedule_in is not None:
+        job = await target.enqueue_in(schedule_in, function, **explicit)
+    elif schedule_at is not None:
+        job = await target.enqueue_at(schedule_at, function, **explicit)
+    else:
+        job = await target.enqueue(function, **explicit)
     if not quiet:
         click.echo(f"Enqueued {describe_call(function, args, kwargs)} with job-id '{job.id}'.")
     return await _value(job, wait_timeout) if wait else None

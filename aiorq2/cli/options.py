@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from aiorq2.backends import connect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import InvalidOption
+from aiorq2.hub import RQ
 from aiorq2.options import checked_name
 from aiorq2.timing import seconds
 
@@ -60,8 +62,27 @@ def queue_name(context: click.Context, parameter: click.Parameter, value: Any) -
 
 
 def queues_argument(command: F) -> F:
-    """Give a command the argument ``[QUEUES]...``, or ``AIORQ2_QUEUES`` with spaces between the names."""
-    return click.argument("queues", nargs=-1, callback=queue_name, envvar="AIORQ2_QUEUES")(command)
+    """Give a command the argument ``[QUEUES]...``, or ``AIORQ2_QUEUES`` with spaces between the names; an application's commands go
+    by its own queues if none is named."""
+    return click.argument("queues", nargs=-1, callback=_queues, envvar="AIORQ2_QUEUES")(command)
+
+
+def _queues(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    rq = rq_of(context)
+    if rq is not None and not value and not context.params.get("every"):
+        return tuple(rq.settings().queues)
+    return queue_name(context, parameter, value)
+
+
+RQ_KEY = "aiorq2.rq"
+PROGRAM_KEY = "aiorq2.program"
+"""Where the context of a command holds the ``RQ`` of the application whose command it is, and how its program is started."""
+
+
+def rq_of(context: click.Context) -> RQ | None:
+    """Return the ``RQ`` of the application whose command this is; None for ``aiorq2``'s own commands."""
+    found: RQ | None = context.meta.get(RQ_KEY)
+    return found
 
 
 @contextmanager
@@ -78,6 +99,12 @@ class Connection:
 
     url: str | None = field(repr=False)
     key_prefix: str | None
+    rq: RQ | None = field(default=None, repr=False)
+    """Whose connection it is, where neither was given."""
+
+    def serializer(self, given: Any) -> Any:
+        """Return the serializer that was given, or the application's, or the default."""
+        return given or (self.rq.settings().serializer if self.rq is not None else None) or "json"
 
     def open(self) -> RedisBackend:
         """Return the backend; nothing is sent yet.
@@ -85,6 +112,8 @@ class Connection:
         Raises:
             InvalidOption: the URL or the prefix cannot be meant; nothing of the URL is in the message.
         """
+        if self.rq is not None:
+            return self.rq.get_backend()
         try:
             return connect(self.url, key_prefix=self.key_prefix)
         except InvalidOption as error:
@@ -118,6 +147,9 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )  # fmt: skip
     @functools.wraps(command)
     def connected(*args: Any, url: str | None, key_prefix: str | None, **kwargs: Any) -> Any:
-        return command(*args, connection=Connection(url, key_prefix), **kwargs)
+        context = click.get_current_context()
+        given = {context.get_parameter_source(name) for name in ("url", "key_prefix")}
+        rq = None if ParameterSource.COMMANDLINE in given else rq_of(context)
+        return command(*args, connection=Connection(url, key_prefix, rq), **kwargs)
 
     return connected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -35,15 +35,20 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an exception becomes a sentence, with the traceback before it if ``--verbose`` was given."""
-        try:
-            return super().invoke(ctx)
-        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
-            raise
-        except Exception as error:
-            if ctx.params["verbose"]:
-                click.echo(without_passwords(traceback.format_exc()), err=True, nl=False)
-            _say(sentence(error))
-            raise _Reported(exit_status(error)) from error
+        return told(ctx, lambda: super(Program, self).invoke(ctx))
+
+
+def told(ctx: click.Context, invoke: Callable[[], Any]) -> Any:
+    """Return what ``invoke()`` returns; its exceptions become sentences and an exit status."""
+    try:
+        return invoke()
+    except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+        raise
+    except Exception as error:
+        if ctx.params["verbose"]:
+            click.echo(without_passwords(traceback.format_exc()), err=True, nl=False)
+        _say(sentence(error))
+        raise _Reported(exit_status(error)) from error
 
 
 def _say(text: str) -> None:

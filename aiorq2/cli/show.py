@@ -28,13 +28,17 @@ class Sections:
 
     queues: bool = True
     workers: bool = True
+    by_queue: bool = False
+    """Whether each queue's workers are named beside it, in place of a line for each worker."""
 
 
 def as_raw(snapshot: Snapshot, sections: Sections) -> Iterator[str]:
     """Yield the lines of ``rq info --raw``."""
     if sections.queues:
         yield from (f"queue {printable(one.name)} {_numbers(one)}" for one in snapshot.queues)
-    if sections.workers:
+    if sections.workers and sections.by_queue:
+        yield from _by_queue(snapshot)
+    elif sections.workers:
         yield from (
             f"worker {_identity(one)} {_state(one)} {_duties(one)}" for one in snapshot.workers
         )
@@ -50,11 +54,14 @@ def as_lines(snapshot: Snapshot, sections: Sections) -> Iterator[str]:
         yield f"{len(snapshot.queues)} queues, {sum(one.queued for one in snapshot.queues)} jobs total"
     if sections.queues and sections.workers:
         yield ""
-    if sections.workers:
+    if sections.workers and sections.by_queue:
+        yield from _by_queue(snapshot)
+    elif sections.workers:
         yield from (
-            f"{_identity(one)}: {_state(one)} {_duties(one)}, {one.running} running"
+            f"{_identity(one)}: {_state(one)} {_duties(one)}, {one.current_execution_count} running"
             for one in snapshot.workers
         )
+    if sections.workers:
         yield f"{len(snapshot.workers)} workers, {len(snapshot.queues)} queues"
     yield from _closing(snapshot)
 
@@ -116,7 +123,11 @@ def _worker_table(snapshot: Snapshot) -> Any:
             Text(printable(", ".join(one.queues))),
             *(
                 Text(f"{number:,}")
-                for number in (one.running, one.successful_jobs, one.failed_jobs)
+                for number in (
+                    one.current_execution_count,
+                    one.successful_job_count,
+                    one.failed_job_count,
+                )
             ),
             Text(_ago(one.last_heartbeat)),
         )
@@ -128,6 +139,15 @@ def _table(*columns: str) -> Any:
     from rich.table import Table
 
     return Table(*columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+
+def _by_queue(snapshot: Snapshot) -> Iterator[str]:
+    names = [printable(one.name) for one in snapshot.queues]
+    width = max(map(len, names), default=0) + 1
+    for queue, name in zip(snapshot.queues, names, strict=True):
+        listening = [one for one in snapshot.workers if queue.name in one.queues]
+        told = ", ".join(sorted(f"{printable(one.name)} ({_state(one)})" for one in listening))
+        yield f"{f'{name}:':<{width}} {told or '–'}"
 
 
 def _numbers(one: QueueCounts) -> str:
@@ -149,7 +169,7 @@ def _state(one: WorkerRecord) -> str:
 
 def _duties(one: WorkerRecord) -> str:
     queues = printable(", ".join(one.queues))
-    return f"{queues}. jobs: {one.successful_jobs} finished, {one.failed_jobs} failed"
+    return f"{queues}. jobs: {one.successful_job_count} finished, {one.failed_job_count} failed"
 
 
 def _closing(snapshot: Snapshot) -> Iterator[str]:
@@ -177,7 +197,7 @@ def _iso(value: object) -> str:
 
 def shown(style: str, sections: Sections) -> Show:
     """Return what prints a snapshot: ``raw``, ``json``, or ``auto``: tables on a terminal and lines elsewhere."""
-    if style == "auto" and is_terminal(sys.stdout):
+    if style == "auto" and is_terminal(sys.stdout) and not sections.by_queue:
         return lambda snapshot: print_tables(snapshot, sections)
     lines = {"raw": as_raw, "json": as_json, "auto": as_lines}[style]
 

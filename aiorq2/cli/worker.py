@@ -16,11 +16,13 @@ import click
 from click.core import ParameterSource
 
 from aiorq2 import pool
+from aiorq2.callables import resolve
 from aiorq2.cli import logs
 from aiorq2.cli.app import URL_GIVEN, given_options, is_url_given, load_app
-from aiorq2.cli.options import Connection
+from aiorq2.cli.options import PROGRAM_KEY, Connection, rq_of
+from aiorq2.cli.targets import find_modules_in, import_for
 from aiorq2.cli.worker_options import worker_options
-from aiorq2.errors import AiorqError, InvalidOption
+from aiorq2.errors import InvalidOption, UnknownFunction
 from aiorq2.hub import RQ
 from aiorq2.worker import Worker
 
@@ -31,6 +33,7 @@ _WORKER_OPTIONS = (
     "name",
     "concurrency",
     "sync_concurrency",
+    "offload",
     "lease",
     "grace",
     "serializer",
@@ -39,7 +42,7 @@ _WORKER_OPTIONS = (
     "strict",
 )
 """Those that are called the same here and there."""
-_NOT_FOR_CHILDREN = {"url", "name", "processes", "reload", "supervised"}
+_NOT_FOR_CHILDREN = {"url", "name", "processes", "reload", "supervised", "pid"}
 
 
 @click.command()
@@ -56,6 +59,8 @@ def worker(context: click.Context, /, connection: Connection, **settings: Any) -
         settings["log_format"],
         label=label,
     )
+    if settings["pid"]:
+        Path(settings["pid"]).write_text(f"{os.getpid()}\n")
     is_pool = (settings["processes"] > 1 or settings["reload"]) and not settings["supervised"]
     context.exit(
         _supervise(context, connection, settings)
@@ -66,8 +71,9 @@ def worker(context: click.Context, /, connection: Connection, **settings: Any) -
 
 def _supervise(context: click.Context, connection: Connection, settings: dict[str, Any]) -> int:
     connection.open()  # a wrong URL is better said once than by every process
-    program = [sys.executable, "-m", "aiorq2"]
-    program += ["--verbose"] if context.find_root().params["verbose"] else []
+    program = context.meta.get(PROGRAM_KEY) or [sys.executable, "-m", "aiorq2"]
+    group = context.parent or context
+    program = [*program, *(["--verbose"] if group.params.get("verbose") else [])]
     again = _arguments_again(context)
     return pool.WorkerPool(
         [[*program, "worker", "--supervised", *name, *again] for name in _names(settings)],
@@ -115,11 +121,12 @@ def _serve(context: click.Context, connection: Connection, settings: dict[str, A
     """Run one worker in this process."""
     leash = pool.Leash(settings["grace"]) if settings["supervised"] else None
     _prepare_imports(settings["path"], settings["imports"])
-    work = (
-        _work_for_app(load_app(settings["app"], context, connection), context, settings, leash)
-        if settings["app"]
-        else _work_alone(connection, settings, leash)
-    )
+    rq = load_app(settings["app"], context, connection) if settings["app"] else rq_of(context)
+    if rq is None:
+        work = _work_alone(connection, settings, leash)
+    else:
+        rq.serve_jobs_only()
+        work = _work_for_app(rq, context, settings, leash)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
         stuck = runner.run(work)
@@ -148,6 +155,13 @@ async def _work_alone(
         return await _work(worker, settings, leash)
     finally:
         await backend.close()
+
+
+def _handler(name: str) -> Callable[..., Any]:
+    try:
+        return resolve(name)
+    except UnknownFunction as error:
+        raise InvalidOption(f"--exception-handler {name}: {error}") from error
 
 
 async def _work_for_app(
@@ -181,21 +195,16 @@ def _options(settings: dict[str, Any]) -> dict[str, Any]:
     options = {name: settings[name] for name in _WORKER_OPTIONS if name in settings}
     if "results_ttl" in settings:
         options["default_result_ttl"] = int(settings["results_ttl"])
+    if settings.get("exception_handler"):
+        options["exception_handlers"] = [_handler(name) for name in settings["exception_handler"]]
     return options
 
 
 def _prepare_imports(folders: Sequence[str], modules: Sequence[str]) -> None:
-    """Make the current folder and others importable, as ``python -m`` does, and import what jobs need beforehand."""
-    sys.path[:0] = [os.getcwd(), *(os.path.abspath(folder) for folder in folders)]
+    """Import what jobs need beforehand."""
+    find_modules_in(folders)
     for module in modules:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise InvalidOption(f"--import {module}: {error}") from error
-        except (Exception, SystemExit) as error:
-            raise AiorqError(
-                f"--import {module}: it raised {type(error).__name__}: {error}"
-            ) from error
+        import_for(module, f"--import {module}")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

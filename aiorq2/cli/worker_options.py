@@ -14,6 +14,7 @@ from aiorq2.cli.options import connection_options, duration, option, queues_argu
 _AT_LEAST_1 = click.IntRange(min=1)
 _FOLDER = click.Path(exists=True, file_okay=False)
 _LEVEL = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
+_OFFLOAD = click.Choice(["thread", "process"])
 _STRATEGY = click.Choice(["default", "round_robin", "random"])
 
 number = partial(option, type=_AT_LEAST_1, metavar="N")
@@ -26,6 +27,7 @@ _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     option("-n", "--name", help="Unique among living workers; several processes become NAME-1, NAME-2, …"),
     number("-c", "--concurrency", default=100, show_default=True, help="How many jobs run at once."),
     number("--sync-concurrency", default=32, show_default=True, help="How many of them may be plain functions, in threads."),
+    option("--offload", type=_OFFLOAD, default="thread", show_default=True, help="What those run in; a process can be killed."),
     flag("-b", "--burst", help="End when no job is left."),
     number("--max-jobs", help="End after so many jobs; of several processes, each is replaced after so many."),
     lasting("--max-idle-time", callback=duration(), help="End after so long without a job."),
@@ -37,6 +39,8 @@ _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     option("--allow", multiple=True, metavar="PATTERN", help="Functions to run beside project code: 'lib.*'; '*' for any."),
     option("-P", "--path", multiple=True, type=_FOLDER, help="Where modules are found, beside the current folder."),
     option("--import", "imports", multiple=True, metavar="MODULE", help="Import this before the first job."),
+    option("--exception-handler", multiple=True, metavar="NAME", help="Dotted name of a function to call when a run fails."),
+    option("--pid", type=click.Path(dir_okay=False, writable=True), metavar="FILE", help="Write the process id there."),
     lasting("--grace", callback=duration(), default="30", show_default=True, help="What running jobs get at a stop."),
     lasting(
         "--lease", callback=duration(0.1), default="15", show_default=True,

@@ -17,7 +17,7 @@ from aiorq2.doctor.jobs import JobLook
 from aiorq2.doctor.lifetimes import look_at_lifetimes
 from aiorq2.doctor.mending import mend
 from aiorq2.doctor.places import Places
-from aiorq2.doctor.queues import QueueLook, look_at_runs
+from aiorq2.doctor.queues import QueueLook, look_at_places
 from aiorq2.doctor.registries import look_at_groups, look_at_rates, look_at_registries
 from aiorq2.doctor.second_look import SecondLook
 from aiorq2.doctor.surroundings import look_at_redis, look_at_schedules, look_at_workers
@@ -83,7 +83,7 @@ class _Examination:
         await look_at_schedules(tour, self._queues, suspects)
         await look_at_rates(tour, suspects)
         places = await Places.read(tour, self._queues, QueueLook(tour, suspects))
-        await look_at_runs(tour, places, suspects)
+        await look_at_places(tour, places, suspects)
         await self._look_at_keys(places)
         await look_at_registries(tour, self._queues, suspects)
 

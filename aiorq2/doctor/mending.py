@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import uuid4
 
@@ -39,7 +38,7 @@ async def _relist(backend: RedisBackend, finding: Finding) -> int:
     placed = 0
     for job_id in finding.names:
         reply = await backend.call(
-            "relist", id=job_id, execution=uuid4().hex, now_iso=to_iso(time.time())
+            "relist", id=job_id, execution=uuid4().hex, now_iso=to_iso(backend.time())
         )
         placed += int(reply[1]) if reply[0] == b"OK" else 0
     if finding.detail == "started":
@@ -65,7 +64,7 @@ async def _unstick(backend: RedisBackend, finding: Finding) -> int:
     key = backend.keys.intermediate(finding.where)
     for job_id in finding.names:
         reply = await backend.call(
-            "relist", id=job_id, execution=uuid4().hex, now_iso=to_iso(time.time())
+            "relist", id=job_id, execution=uuid4().hex, now_iso=to_iso(backend.time())
         )
         if reply[0] == b"GONE":
             (removed,) = await backend.run(["LREM", key, 0, job_id])

@@ -23,6 +23,8 @@ class Places:
         """By queue, what rq has taken out of it and not started."""
         self.leases: dict[str, dict[str, float]] = {}
         """By queue, the runs ``<job>:<execution>`` and the ends of their leases."""
+        self.repeated: dict[str, set[str]] = {}
+        """By queue, the ids that stand in it more than once."""
         self._leased: set[str] = set()
 
     @classmethod
@@ -56,10 +58,14 @@ class Places:
     async def _read_queue(self, tour: Tour, queue: str, look: Look | None) -> None:
         keys, backend = tour.keys, tour.backend
         seen = self._queued[queue] = set()
+        repeated = self.repeated[queue] = set()
         async for page in browse.list_pages(backend, keys.queue(queue)):
             if look is not None:
                 await look(queue, page)
-            seen.update(map(hash, page))
+            for job_id in page:
+                if hash(job_id) in seen:
+                    repeated.add(job_id)
+                seen.add(hash(job_id))
         self.taken[queue] = set()
         async for page in browse.list_pages(backend, keys.intermediate(queue)):
             self.taken[queue].update(page)

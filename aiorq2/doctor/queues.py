@@ -20,26 +20,27 @@ class QueueLook:
     def __init__(self, tour: Tour, suspects: Suspects) -> None:
         self._tour = tour
         self._suspects = suspects
-        self._seen: dict[str, set[int]] = {}
 
     async def __call__(self, queue: str, page: Sequence[str]) -> None:
         """Note ids of a page that should not be there. Redis: 1 pipeline."""
         if self._tour.is_over:
             return
         self._tour.saw(len(page))
-        seen = self._seen.setdefault(queue, set())
         for job_id, facts in zip(page, await browse.facts(self._tour.backend, page), strict=True):
             if facts is None:
                 self._suspects.add("id-without-job", queue, job_id, None)
             elif facts.record.status.is_terminal:
                 self._suspects.add("ended-but-queued", queue, job_id, facts)
-            if hash(job_id) in seen:
-                self._suspects.add("repeated-id", queue, job_id, facts)
-            seen.add(hash(job_id))
 
 
-async def look_at_runs(tour: Tour, places: Places, suspects: Suspects) -> None:
-    """Note leases that are long over, and what rq has taken and not started. Redis: 1 call, 1 pipeline per queue."""
+async def look_at_places(tour: Tour, places: Places, suspects: Suspects) -> None:
+    """Note ids that stand in a queue more than once, leases that are long over, and what rq has taken and not started.
+
+    Redis: 1 call, 1 pipeline per queue.
+    """
+    for queue, repeated in places.repeated.items():
+        for job_id in repeated:
+            suspects.add("repeated-id", queue, job_id)
     now = await browse.clock(tour.backend)
     for queue, leases in places.leases.items():
         for member, deadline in leases.items():

@@ -13,6 +13,8 @@ from aiorq2.states import JobStatus
 
 SWEPT_S = 1200.0
 """Within how long workers, rq's too, drop members of a registry whose time is over."""
+SKEW_S = 60.0
+"""How far the clocks of rq's processes may be ahead of Redis'."""
 _BY_END = ("finished", "failed")
 """The registries whose scores say until when a job is kept."""
 _NAMES = ("finished", "failed", "canceled", "deferred", "scheduled", "ready")
@@ -20,8 +22,7 @@ _HOLDING = (JobStatus.QUEUED, JobStatus.STARTED)
 
 
 async def look_at_registries(tour: Tour, queues: Iterable[str], suspects: Suspects) -> None:
-    """Note members whose jobs are gone. Redis: 1 call and 1 pipeline per some 1000 members, 6 at least for each queue."""
-    now = await browse.clock(tour.backend)
+    """Note members whose jobs are gone. Redis: 2 calls and 1 pipeline per some 1000 members, 6 at least for each queue."""
     for queue in queues:
         for registry in _NAMES:
             key = registry_key(tour.keys, registry, queue)
@@ -29,15 +30,16 @@ async def look_at_registries(tour: Tour, queues: Iterable[str], suspects: Suspec
                 if tour.is_over:
                     return
                 tour.saw(len(entries))
+                now = await browse.clock(tour.backend)
                 wrong = [one for one, score in entries if _should_be(registry, score, now)]
                 for name in await gone(tour, wrong):
                     suspects.add("member-without-job", queue, name, detail=registry)
 
 
 def _should_be(registry: str, score: float, now: float) -> bool:
-    """Whether there should be a job behind a member; one that was to go lately may not have been swept yet."""
+    """Whether there should be a job behind a member; one that was to go lately, or soon, may be gone and not swept yet."""
     if registry == "canceled" or (registry in _BY_END and 0 < score < math.inf):
-        return not now - SWEPT_S < score < now
+        return not now - SWEPT_S < score < now + SKEW_S
     return True
 
 

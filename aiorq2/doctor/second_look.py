@@ -15,9 +15,6 @@ from aiorq2.doctor.surroundings import locks, missing_workers
 from aiorq2.doctor.suspects import Suspect, Suspects, trace_of
 from aiorq2.doctor.tour import Tour
 
-AT_MOST = 1000
-"""How many suspects of a kind are looked for in whole lists; the others have their turn in the next examination."""
-
 Found = Sequence[Suspect]
 
 
@@ -33,7 +30,7 @@ class SecondLook:
         self._places = places
 
     async def convict(self, suspects: Suspects, gathering: Gathering) -> None:
-        """Note what is still wrong. Redis: some pipelines, and 1 call per job that is in no queue or twice in one."""
+        """Note what is still wrong. Redis: some pipelines, and 1 call per job that is in no registry."""
         looks: Mapping[str, Callable[[Found], Awaitable[Found]]] = {
             "lost-job": self._lost,
             "lost-schedule": self._unregistered,
@@ -68,13 +65,9 @@ class SecondLook:
     async def _lost(self, suspects: Found) -> Found:
         still = await self._unchanged(suspects)
         waiting = [one for one in still if one.detail in ("queued", "started")]
-        nowhere = [one for one in waiting if not self._places.is_somewhere(one.name)]
-        lost = [one for one in nowhere[:AT_MOST] if await self._is_nowhere(one)]
-        return [*lost, *await self._unregistered([one for one in still if one not in waiting])]
-
-    async def _is_nowhere(self, suspect: Suspect) -> bool:
-        status, times, taken, leased = await self._located(suspect)
-        return status == suspect.detail and not (times or taken or leased)
+        others = [one for one in still if one not in waiting]
+        lost = [one for one in waiting if not self._places.is_somewhere(one.name)]
+        return [*lost, *await self._unregistered(others)]
 
     async def _unregistered(self, suspects: Found) -> Found:
         return [
@@ -95,10 +88,6 @@ class SecondLook:
         )
         return any(score is not None for score in scores)
 
-    async def _located(self, suspect: Suspect) -> tuple[str, int, int, int]:
-        reply = await self._tour.backend.call("locate", id=suspect.name, queue=suspect.where)
-        return browse.text_of(reply[1]), int(reply[2]), int(reply[3]), int(reply[4])
-
     # -- lists -----------------------------------------------------------------------------------------------------------
 
     async def _listed(self, suspects: Found) -> Found:
@@ -106,7 +95,7 @@ class SecondLook:
         return [one for one in still if self._places.is_in_queue(one.where, one.name)]
 
     async def _repeated(self, suspects: Found) -> Found:
-        return [one for one in suspects[:AT_MOST] if (await self._located(one))[1] > 1]
+        return [one for one in suspects if one.name in self._places.repeated[one.where]]
 
     async def _stuck(self, suspects: Found) -> Found:
         return [

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from aiorq2.backends import connect
 from aiorq2.backends.base import Claim, Claimed, ClaimRequest, JobRecord, Seat, Tally
+from aiorq2.backends.line import Command
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.options import EnqueueOptions, JobSpec
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
@@ -103,6 +104,13 @@ async def opened(source: Any, **options: Any) -> AsyncIterator[RedisBackend]:
         yield backend
     finally:
         await backend.close()
+
+
+async def send(backend: RedisBackend, command: Command) -> Any:
+    """Send a command as the backend does and return its reply."""
+    with backend.home.lend("test") as line:
+        (reply,) = await backend.exchange.send(line, [command])
+    return reply
 
 
 async def add(backend: RedisBackend, *ids: str, **options: Any) -> list[str]:

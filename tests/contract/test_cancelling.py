@@ -141,3 +141,19 @@ async def test_cancel_takes_every_copy_of_the_id_out_of_the_queue(backend: Redis
 
     assert await stage.queued(backend) == ["other"]
     assert await stage.places(backend, job_id) == ["canceled:q"]
+
+
+async def test_cancellation_ends_with_the_run_that_it_was_for(backend: RedisBackend) -> None:
+    """A job that was stopped in an rq worker and that rq requeues still bears our mark; it is run all the same."""
+    job_id = (await stage.start(backend)).job_id
+    await backend.cancel(job_id)
+    await backend.run(
+        ["DEL", backend.keys.wip(stage.QUEUE)],
+        ["HSET", backend.keys.job(job_id), "status", "queued", "started_at", ""],
+        ["RPUSH", backend.keys.queue(stage.QUEUE), job_id],
+    )
+
+    claimed = await stage.claim_one(backend)
+
+    assert claimed.job_id == job_id
+    assert (await backend.extend(stage.SEAT, [claimed], stage.TALLY)).stopping == frozenset()

@@ -136,3 +136,40 @@ async def test_cancel_by_rq_takes_the_lease_away(backend: RedisBackend) -> None:
 async def _redis_time(backend: RedisBackend) -> float:
     ((seconds, micros),) = await backend.run(["TIME"])
     return int(seconds) + int(micros) / 1e6
+
+
+@pytest.mark.parametrize("how", ["canceled", "deleted", "lease taken"])
+async def test_run_whose_job_rq_has_ended_is_lost(backend: RedisBackend, how: str) -> None:
+    """rq 1 leaves the lease of what it cancels or deletes, rq 2 the worker's entry: the next heartbeat clears both away."""
+    claimed = await stage.start(backend)
+    key, wip = backend.keys.job(claimed.job_id), backend.keys.wip(QUEUE)
+    member = f"{claimed.job_id}:{claimed.execution_id}"
+    match how:
+        case "canceled":
+            await backend.run(["HSET", key, "status", "canceled"])
+        case "deleted":
+            await backend.run(["DEL", key])
+        case _:
+            await backend.run(["ZREM", wip, member], ["HSET", key, "status", "canceled"])
+
+    extended = await backend.extend(SEAT, [claimed], TALLY)
+
+    assert extended.lost == {claimed.execution_id}
+    assert extended.standing == {}
+    (lease, left) = await backend.run(
+        ["ZSCORE", wip, member], ["EXISTS", backend.keys.execution(*member.split(":"))]
+    )
+    assert (lease, left) == (None, 0)
+
+
+async def test_run_that_has_lost_its_lease_cannot_be_given_back(backend: RedisBackend) -> None:
+    """A worker that gives it back all the same hears no more of it; the job is left as it is."""
+    late, current = await _taken_over(backend)
+    await backend.run(
+        ["SADD", backend.keys.worker_executions(SEAT.worker), f"{late.job_id}:{late.execution_id}"]
+    )
+
+    await backend.give_back(SEAT, [(late.job_id, late.execution_id)])
+
+    assert (await backend.extend(SEAT, [], TALLY)).standing == {}
+    assert await stage.status_of(backend, current.job_id) == "started"

@@ -11,7 +11,7 @@ from aiorq2.backends.base import Observed
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import BackendFull
 from aiorq2.states import JobStatus, Verb
-from tests.contract import stage
+from tests.contract import cron_stage, stage
 from tests.contract.stage import QUEUE, SEAT, TALLY, Staged, in_status, opened
 from tests.support.redis_server import RedisServer
 
@@ -47,6 +47,7 @@ GROWING: dict[str, tuple[JobStatus | None, Callable[[RedisBackend, Staged], Awai
     ),
     "replace": (S.QUEUED, lambda backend, job: stage.add(backend, job.id)),
     "requeue": (S.FAILED, lambda backend, job: backend.requeue(job.id)),
+    "save cron": (None, lambda backend, _: cron_stage.entry(backend)),
 }
 
 
@@ -65,6 +66,24 @@ async def test_what_enqueues_is_refused_whole(
 
     assert f"{own_server.host}:{own_server.port}" in str(raised.value)
     assert await stage.everything(tight) == before
+
+
+@pytest.mark.parametrize("overlap", ["allow", "replace"])
+async def test_tick_is_refused_whole_and_made_later(
+    own_server: RedisServer, tight: RedisBackend, overlap: str
+) -> None:
+    """A recurring entry whose tick finds Redis full is due until there is room."""
+    await cron_stage.entry(tight, overlap=overlap)
+    await cron_stage.tick(tight, next_tick=cron_stage.PAST + 60)
+    before = await stage.everything(tight)
+    _fill(own_server)
+
+    with pytest.raises(BackendFull):
+        await cron_stage.tick(tight)
+    assert await stage.everything(tight) == before
+
+    own_server.config("maxmemory", 0)
+    assert len(await cron_stage.tick(tight)) == 1
 
 
 async def _claim(backend: RedisBackend, _: Staged) -> None:

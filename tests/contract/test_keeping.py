@@ -286,3 +286,49 @@ async def test_sweep_drops_what_is_over(backend: RedisBackend) -> None:
     for job in (finished, failed, canceled):
         assert await stage.places(backend, job.id) == []
     assert await stage.places(backend, kept.id) == ["failed:q"]
+
+
+async def test_sweep_puts_back_what_an_rq_worker_took_and_never_started(
+    backend: RedisBackend,
+) -> None:
+    """What two looks find where rq's workers put a job before they start it goes to the front of its queue; what has got a lease
+    meanwhile, and what has only just been taken, does not."""
+    for id in ("stuck", "leased", "late"):
+        await stage.add(backend, id)
+    await backend.run(["DEL", backend.keys.queue(QUEUE)])
+    await stage.add(backend, "waiting")
+    taken = ["RPUSH", backend.keys.intermediate(QUEUE)]
+    await backend.run([*taken, "stuck", "leased", "nobody"])
+
+    async def sweep() -> int:
+        reply = await backend.call("sweep_intermediate", queue=QUEUE, limit=500, age=60)
+        return int(reply[1])
+
+    assert await sweep() == 0
+    assert await sweep() == 0
+    noted = backend.keys.stuck(QUEUE)
+    await backend.run(
+        ["ZADD", backend.keys.executions("leased"), 4e9, "e" * 32],
+        [*taken, "late"],
+        ["HSET", noted, "stuck", 1, "leased", 1],
+    )
+    assert await sweep() == 1
+
+    assert await stage.queued(backend) == ["stuck", "waiting"]
+    (left,) = await backend.run(["LRANGE", backend.keys.intermediate(QUEUE), 0, -1])
+    assert left == [b"leased", b"nobody", b"late"]
+    await backend.run(["DEL", backend.keys.intermediate(QUEUE), backend.keys.executions("leased")])
+    for id in ("leased", "late"):
+        await backend.delete(id)
+
+
+async def test_sweep_puts_back_no_job_twice(backend: RedisBackend) -> None:
+    """One that stands in its queue already (the reaper was faster) is only taken off that list."""
+    await stage.add(backend, "x")
+    await backend.run(["RPUSH", backend.keys.intermediate(QUEUE), "x"])
+
+    reply = await backend.call("sweep_intermediate", queue=QUEUE, limit=500, age=0)
+
+    assert reply[1] == 0
+    assert await stage.queued(backend) == ["x"]
+    assert (await backend.run(["LLEN", backend.keys.intermediate(QUEUE)]))[0] == 0

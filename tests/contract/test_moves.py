@@ -80,6 +80,8 @@ async def _requeue_limited(backend: RedisBackend, job: Staged) -> None:
 
 
 async def _claim(backend: RedisBackend, job: Staged) -> None:
+    if await stage.status_of(backend, job.id) == S.CREATED:
+        await backend.run(["RPUSH", backend.keys.queue(stage.QUEUE), job.id])
     assert (await stage.claim_one(backend)).job_id == job.id
 
 

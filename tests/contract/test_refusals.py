@@ -124,12 +124,53 @@ async def test_settling_what_is_not_started_is_refused_and_writes_nothing(
     """A run whose job was given another status behind its back (by rq) ends nothing, even while its lease stands."""
     claimed = (await in_status(backend, S.STARTED)).claim
     await backend.run(["HSET", backend.keys.job(claimed.job_id), "status", status])
+    await _put_where_it_says(backend, claimed.job_id, status)
     before = await stage.everything(backend)
 
     settled = await stage.settle(backend, claimed, stage.OUTCOMES[verb])
 
     assert settled.refused == ((claimed, Reply.WRONG_STATUS),)
     assert await stage.everything(backend) == before
+
+
+async def _put_where_it_says(backend: RedisBackend, job_id: str, status: JobStatus) -> None:
+    match status:
+        case S.QUEUED:
+            await backend.run(["RPUSH", backend.keys.queue(stage.QUEUE), job_id])
+        case S.SCHEDULED:
+            await backend.run(["ZADD", backend.keys.scheduled(stage.QUEUE), 4e9, job_id])
+        case S.DEFERRED:
+            await backend.run(["ZADD", backend.keys.deferred(stage.QUEUE), 4e9, job_id])
+
+
+@pytest.mark.parametrize("verb", stage.OUTCOMES)
+@pytest.mark.parametrize("status", [S.QUEUED, S.SCHEDULED, S.DEFERRED])
+async def test_settling_what_is_not_where_it_says_is_done(
+    backend: RedisBackend, verb: Verb, status: JobStatus
+) -> None:
+    """A status that an old handle of rq's has written over ``started`` does not take the job from the run that has the lease."""
+    claimed = (await in_status(backend, S.STARTED)).claim
+    await backend.run(["HSET", backend.keys.job(claimed.job_id), "status", status])
+
+    settled = await stage.settle(backend, claimed, stage.OUTCOMES[verb])
+
+    assert settled.refused == ()
+    assert await stage.status_of(backend, claimed.job_id) in TRANSITIONS[verb].targets
+
+
+@pytest.mark.parametrize("status", [S.QUEUED, S.SCHEDULED, S.DEFERRED])
+async def test_reap_frees_what_is_not_where_it_says(
+    backend: RedisBackend, status: JobStatus
+) -> None:
+    """Nor does it keep the job from being run again when the worker has died."""
+    job = await in_status(backend, S.STARTED)
+    await backend.run(["HSET", backend.keys.job(job.id), "status", status])
+    await stage.end_lease(backend, job.claim)
+
+    reaped = await backend.reap(stage.QUEUE, max_deaths=3)
+
+    assert reaped.requeued == (job.id,)
+    assert await stage.queued(backend) == [job.id]
 
 
 @pytest.mark.leaks_allowed("the test itself deletes a running job's hash")

@@ -7,6 +7,7 @@ import pytest
 from aiorq2.backends.base import Seat, Tally
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import WorkerNameTaken
+from aiorq2.outcome import Finished
 from aiorq2.states import Verb
 from tests.contract import stage
 from tests.contract.stage import QUEUE, SEAT
@@ -134,6 +135,25 @@ async def test_register_again_keeps_the_runs(backend: RedisBackend) -> None:
     await backend.unregister(SEAT, [QUEUE])
 
 
+async def test_claim_says_at_once_whether_the_worker_is_busy(backend: RedisBackend) -> None:
+    """Who lists workers need not wait for a heartbeat; of another worker of this name, or of none, nothing is said."""
+    await backend.register(SEAT, [QUEUE], FIELDS)
+    await stage.add(backend, "j1")
+
+    claimed = await stage.claim_one(backend)
+    assert (await _worker(backend))["state"] == "busy"
+    await backend.claim(RIVAL, stage.request())
+    assert (await _worker(backend))["state"] == "busy"
+    await stage.settle(backend, claimed, Finished(7.0, None))
+    await stage.claim(backend)
+    assert (await _worker(backend))["state"] == "idle"
+
+    await backend.unregister(SEAT, [QUEUE])
+    await backend.run(["DEL", backend.keys.worker(SEAT.worker)])
+    await stage.claim(backend)
+    assert await _worker(backend) == {}
+
+
 async def test_leaving_worker_takes_nothing_from_its_successor(backend: RedisBackend) -> None:
     """A worker that was replaced and then leaves does not take the name off the list."""
     await backend.register(SEAT, [QUEUE], FIELDS)
@@ -151,11 +171,11 @@ async def test_heartbeat_writes_the_counters_and_prolongs_the_worker(backend: Re
     await backend.register(SEAT, [QUEUE], FIELDS)
     await backend.run(["EXPIRE", backend.keys.worker(SEAT.worker), 5])
 
-    extended = await backend.extend(SEAT, [], Tally("busy", 3, 1, 2.5))
+    extended = await backend.extend(SEAT, [], Tally(True, 3, 1, 2.5))
 
     assert extended.is_registered
     fields = await _worker(backend)
-    assert fields["state"] == "busy"
+    assert fields["state"] == "suspended"
     assert (fields["successful_job_count"], fields["failed_job_count"]) == ("3", "1")
     assert float(fields["total_working_time"]) == 2.5
     assert fields["last_heartbeat"].endswith("Z")
@@ -199,7 +219,7 @@ async def test_heartbeat_of_a_worker_that_is_forgotten_says_so(backend: RedisBac
     """A worker whose hash has expired (it was frozen) is told, so that it can register again; none is made by halves."""
     claimed = await stage.start(backend)
 
-    extended = await backend.extend(SEAT, [claimed], Tally("busy"))
+    extended = await backend.extend(SEAT, [claimed], Tally())
 
     assert not extended.is_registered
     assert extended.lost == frozenset()

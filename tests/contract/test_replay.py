@@ -16,17 +16,10 @@ from aiorq2.outcome import Finished
 from aiorq2.states import JobStatus, Verb
 from aiorq2.terms import RateLimit
 from tests.contract import stage
-from tests.contract.stage import QUEUE, SEAT, TALLY, in_status
+from tests.contract.stage import QUEUE, SEAT, TALLY, in_status, send
 from tests.support.lost_reply import lose_next_reply
 
 NOW = "2024-05-01T12:00:00.000000Z"
-
-
-async def send(backend: RedisBackend, command: Command) -> Any:
-    """Send a command as the backend does and return its reply."""
-    with backend.home.lend("test") as line:
-        (reply,) = await backend.exchange.send(line, [command])
-    return reply
 
 
 def _add(backend: RedisBackend, spec: JobSpec) -> Command:
@@ -172,7 +165,7 @@ async def test_heartbeat_sent_twice_is_one_heartbeat(backend: RedisBackend) -> N
     await send(backend, _register(backend))
     claimed = await stage.start(backend)
     seat = Seat("w1", "i1", lease=15)
-    tally = Tally("busy", successes=3, failures=1, working_time_s=2.5)
+    tally = Tally(successes=3, failures=1, working_time_s=2.5)
 
     await backend.extend(seat, [claimed], tally)
     extended = await backend.extend(seat, [claimed], tally)

@@ -9,12 +9,22 @@ import pytest
 from aiorq2 import pump, worker
 from aiorq2.backends import connect
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.timing import ManualClock
+from tests.flow.clocked import NOON
 
 
 @pytest.fixture
 async def memory_backend(memory_url: str, key_prefix: str) -> AsyncIterator[RedisBackend]:
     """A backend in memory, for what has nothing to do with Redis."""
     backend = connect(memory_url, key_prefix=key_prefix)
+    yield backend
+    await backend.close()
+
+
+@pytest.fixture
+async def clocked(backend_url: str, key_prefix: str) -> AsyncIterator[RedisBackend]:
+    """A backend on the real Redis and one in memory in turn, where it is noon until the test's clock is moved."""
+    backend = connect(backend_url, key_prefix=key_prefix, clock=ManualClock(NOON))
     yield backend
     await backend.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, NoReturn
@@ -94,10 +95,10 @@ def count_in_meta_sync() -> int:
     return int(job.meta["count"])
 
 
-async def ask_again(key: str, times: int, interval: float = 0) -> str:
+async def ask_again(key: str, times: int, interval: float = 0, at_front: bool = False) -> str:
     """Ask for another run by returning a ``Retry`` that allows ``times`` of them; never be content."""
     jobs.attempts[key] += 1
-    return Retry(times, interval=interval)  # type: ignore[return-value]
+    return Retry(times, interval=interval, enqueue_at_front=at_front)  # type: ignore[return-value]
 
 
 async def ask_again_raising(key: str, enough: int) -> int:
@@ -249,3 +250,13 @@ async def enqueue_inline(queue: str, levels: int) -> str:
         assert nested.result != job.id
         assert get_current_job() is job
     return job.id
+
+
+def process_id() -> int:
+    """Return the number of the process that this runs in."""
+    return os.getpid()
+
+
+async def process_id_async() -> int:
+    """The same from a coroutine."""
+    return os.getpid()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from aiorq2.queue import Queue
@@ -271,3 +273,27 @@ def test_suspend_and_resume(stage: Stage) -> None:
     )
     assert is_one_sentence(stage.run("suspend", "--duration", "0"), 2)
     stage.run("resume")
+
+
+def test_enqueue_waits_for_jobs_and_times(stage: Stage) -> None:
+    """With RQ's options; times are UTC."""
+    (parent,) = stage.enqueue(jobs.nothing)
+
+    stage.run("enqueue", "-q", "q", "a.b", "--depends-on", parent.id, "--job-id", "child")
+    stage.run("enqueue", "-q", "q", "a.b", "--schedule-in", "1h", "--job-id", "later")
+    stage.run(
+        "enqueue", "-q", "q", "a.b", "--schedule-at", "2050-01-01T12:00:00", "--job-id", "then"
+    )
+    both = stage.run("enqueue", "a.b", "--schedule-in", "1", "--schedule-at", "2050-01-01")
+
+    assert stage.fetch("child").dependency_ids == [parent.id]
+    assert [str(stage.fetch(one).status) for one in ("child", "later", "then")] == [
+        "deferred",
+        "scheduled",
+        "scheduled",
+    ]
+    when = stage.library(
+        lambda backend: Queue("q", backend).scheduled_job_registry.get_scheduled_time("then")
+    )
+    assert when == datetime(2050, 1, 1, 12, tzinfo=UTC)
+    assert is_one_sentence(both, 2)

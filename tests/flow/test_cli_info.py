@@ -8,11 +8,13 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import redis
 
 from aiorq2.backends.base import Seat
+from aiorq2.backends.redis import RedisBackend
 from tests.flow.cli_stage import Stage, is_one_sentence
 from tests.support import jobs
 from tests.support.processes import ROOT, PythonProcess
@@ -163,3 +165,16 @@ def test_closed_stdout_is_no_traceback(stage: Stage) -> None:
     os.close(writer)
     assert process.returncode == 1
     assert process.stderr == ""
+
+
+def test_info_names_the_workers_of_each_queue(stage: Stage) -> None:
+    """With ``--by-queue``, as RQ."""
+    stage.enqueue(jobs.nothing, queue="high")
+    stage.enqueue(jobs.nothing, queue="low")
+    for name, state in (("w-1", "idle"), ("w-2", "busy")):
+        seat, fields = Seat(name, "i", 15), {"queues": "high", "state": state, "birth": "x"}
+        stage.library(partial(RedisBackend.register, seat=seat, queues=["high"], fields=fields))
+
+    lines = stage.run("info", "-W", "--by-queue").stdout.splitlines()
+
+    assert lines[:3] == ["high: w-1 (idle), w-2 (busy)", "low:  –", "2 workers, 2 queues"]

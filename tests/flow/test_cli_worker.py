@@ -154,3 +154,23 @@ def test_worker_refuses_what_cannot_be_meant(
     assert complaint in output
     assert "canary" not in output
     assert len(output.splitlines()) == 1
+
+
+def test_worker_calls_exception_handlers_and_writes_its_process_id(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """RQ's options of these names."""
+    (tmp_path / "handlers.py").write_text(
+        "def noted(job, kind, error, traceback): print('handled', job.id, kind.__name__)\n"
+    )
+    (job,) = stage.enqueue(jobs.fail)
+
+    status, output = stage.burst(
+        "q", "--exception-handler", "handlers.noted", "--pid", "pid", cwd=tmp_path
+    )
+    refused, complaint = stage.burst("q", "--exception-handler", "handlers.none", cwd=tmp_path)
+
+    assert status == 0
+    assert f"handled {job.id} ValueError" in output
+    assert (tmp_path / "pid").read_text().strip().isdigit()
+    assert (refused, "handlers.none" in complaint) == (2, True)

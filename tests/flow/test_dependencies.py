@@ -578,3 +578,16 @@ async def test_concurrent_ends_free_a_child_once(backend: RedisBackend) -> None:
     await asyncio.gather(*(backend.settle(SEAT, [(claim, DONE)]) for claim in claims))
 
     assert await queue.get_job_ids() == [child.id]
+
+
+async def test_parent_that_never_was_leaves_nothing_behind(backend: RedisBackend) -> None:
+    """Who waits for a job that does not exist (and for one that does) is noted for a day at most; it counts as done."""
+    queue = Queue("q", backend)
+    parent = await queue.enqueue(jobs.nothing)
+    child = await queue.enqueue(jobs.record, "k", depends_on=["never-was", parent])
+    assert await child.is_deferred()
+
+    (ttl,) = await backend.run(["TTL", backend.keys.dependents("never-was")])
+    assert 0 < ttl <= 86_400
+    await drain(backend)
+    assert await child.wait(timeout=5) == "k"

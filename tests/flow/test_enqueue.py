@@ -705,12 +705,12 @@ async def test_queue_takes_rqs_connection_argument(redis_url: str, key_prefix: s
     client = redis.asyncio.Redis.from_url(redis_url, decode_responses=True)
     blocking = redis.Redis.from_url(redis_url)
 
-    for queue in (Queue("q", connection=client), Queue("q", client)):  # type: ignore[arg-type]
+    for queue in (Queue("q", connection=client), Queue("q", client)):
         queue.backend = connect(client, key_prefix=key_prefix)
         assert await (await queue.enqueue(jobs.nothing)).is_queued()
         await queue.backend.close()
     with pytest.raises(InvalidOption, match="synchronous client"):
-        Queue("q", connection=blocking)
+        Queue("q", connection=blocking)  # type: ignore[arg-type]
     with pytest.raises(InvalidOption, match="synchronous client"):
         Queue("q", blocking)  # type: ignore[arg-type]
     with pytest.raises(InvalidOption, match="not both"):

@@ -148,9 +148,13 @@ async def test_worker_is_shown_as_it_announced_itself(backend: RedisBackend) -> 
         42,
         ("high", "low"),
     )
-    assert (worker.state, worker.running, worker.job_ids) == ("busy", 2, ("a", "b"))
-    assert (worker.successful_jobs, worker.failed_jobs, worker.working_time_s) == (3, 2, 1.5)
-    assert worker.birth == datetime(2024, 5, 1, 12, tzinfo=UTC)
+    assert (worker.state, worker.current_execution_count, worker.job_ids) == ("busy", 2, ("a", "b"))
+    assert (worker.successful_job_count, worker.failed_job_count, worker.total_working_time) == (
+        3,
+        2,
+        1.5,
+    )
+    assert worker.birth_date == datetime(2024, 5, 1, 12, tzinfo=UTC)
     assert await inspect.workers(backend, "low") == [worker]
     assert await inspect.workers(backend, "other") == []
     await backend.unregister(SEAT, ["high", "low"])
@@ -268,7 +272,7 @@ async def test_keys_of_the_wrong_type_count_as_empty(backend: RedisBackend) -> N
         ("bad", 0, 0),
         ("q", 1, 0),
     ]
-    assert [one.running for one in snapshot.workers] == [0]
+    assert [one.current_execution_count for one in snapshot.workers] == [0]
     assert await inspect.queued_ids(backend, "bad") == []
     assert await inspect.registry_ids(backend, "failed", "q") == []
     assert await inspect.records(backend, ["bad"]) == [None]
@@ -290,7 +294,12 @@ async def test_worker_with_odd_fields_is_shown_with_what_can_be_read(backend: Re
 
     (worker,) = await inspect.workers(backend)
 
-    assert (worker.pid, worker.birth, worker.successful_jobs, worker.failed_jobs) == (
+    assert (
+        worker.pid,
+        worker.birth_date,
+        worker.successful_job_count,
+        worker.failed_job_count,
+    ) == (
         None,
         None,
         0,

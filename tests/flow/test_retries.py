@@ -83,7 +83,7 @@ async def test_worker_counts_failed_attempts_as_failures(backend: RedisBackend) 
 
         async def counts() -> tuple[int, int]:
             return next(
-                (one.successful_jobs, one.failed_jobs)
+                (one.successful_job_count, one.failed_job_count)
                 for one in await worker.all(backend)
                 if one.name == worker.name
             )
@@ -204,6 +204,24 @@ async def test_immediate_retry_goes_to_the_end_of_the_queue_or_to_its_front(
     assert jobs.recorded == ["front", "other", "back"]
 
 
+async def test_retry_that_was_asked_for_goes_to_the_front(backend: RedisBackend) -> None:
+    """Also after an interval, and where the job's own ``Retry`` says so rather than the one that it returned, as in RQ."""
+    queue = Queue("q", backend)
+    asking = await queue.enqueue(samples.ask_again, "later", 1, 60, True)
+    at_once = await queue.enqueue(
+        samples.ask_again, "at once", 1, retry=Retry(1, enqueue_at_front=True)
+    )
+    other = await queue.enqueue(jobs.nothing)
+
+    await drain(backend, concurrency=1, max_jobs=2)
+    assert await queue.get_job_ids() == [at_once.id, other.id]
+    assert await asking.is_scheduled()
+    await make_due(backend)
+    await backend.promote("q")
+
+    assert await queue.get_job_ids() == [asking.id, at_once.id, other.id]
+
+
 # -- on what -----------------------------------------------------------------------------------------
 
 
@@ -303,6 +321,8 @@ async def test_job_asks_for_a_retry_by_returning_one(backend: RedisBackend) -> N
         Result.Type.RETRIED,
         Result.Type.RETRIED,
     ]
+    with pytest.raises(JobFailed, match="max is 2"):
+        await job.wait(timeout=5)
 
 
 async def test_job_asks_for_a_later_retry(backend: RedisBackend) -> None:

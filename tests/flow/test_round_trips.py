@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from aiorq2 import Queue, Worker, connect
+from aiorq2 import RQ, Queue, Worker, connect
 from aiorq2.backends.base import ClaimRequest, Seat, Tally
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.outcome import Finished
+from tests.flow import hub_jobs
 from tests.support import jobs
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
@@ -57,6 +58,18 @@ def count(chaos_proxy: ChaosProxy, watched: RedisBackend) -> Count:
 async def test_enqueueing_takes_one_round_trip(watched: RedisBackend, count: Count) -> None:
     """One job, one call."""
     assert await count(Queue("q", watched).enqueue(jobs.add, 1, 2)) == 1
+
+
+async def test_a_job_of_a_hub_takes_one_round_trip(watched: RedisBackend, count: Count) -> None:
+    """Queued or scheduled; a cron entry takes three."""
+    rq = RQ(watched)
+    decorated = rq.job("q")(hub_jobs.add)
+    await decorated.cron("* * * * *", "warm", 1)
+
+    assert await count(decorated.queue(1, 2, timeout=5)) == 1
+    assert await count(decorated.schedule(60, 1, 2)) == 1
+    assert await count(decorated.cron("* * * * *", "warm", 1)) == 3
+    await rq.get_scheduler().cancel("warm")
 
 
 async def test_enqueueing_many_takes_one_round_trip(watched: RedisBackend, count: Count) -> None:

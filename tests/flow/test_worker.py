@@ -146,8 +146,16 @@ async def test_round_robin_takes_from_each_queue_in_turn(three_queues: RedisBack
     """RQ's strategy; within a queue the order stays."""
     await drain(three_queues, [*"abc"], concurrency=1, dequeue_strategy="round_robin")
 
-    turns = [jobs.recorded[start : start + 3] for start in range(0, 12, 3)]
-    assert [sorted(turn) for turn in turns] == [[f"a{n}", f"b{n}", f"c{n}"] for n in range(4)]
+    assert jobs.recorded == [f"{name}{n}" for n in range(4) for name in "abc"]
+
+
+async def test_round_robin_passes_over_empty_queues(three_queues: RedisBackend) -> None:
+    """Those after an empty one do not get its turns."""
+    await drain(
+        three_queues, ["none", *"ab"], concurrency=1, max_jobs=8, dequeue_strategy="round_robin"
+    )
+
+    assert jobs.recorded == [f"{name}{n}" for n in range(4) for name in "ab"]
 
 
 async def test_round_robin_shares_the_slots(three_queues: RedisBackend) -> None:
@@ -183,6 +191,7 @@ async def test_concurrency_is_never_exceeded(backend: RedisBackend) -> None:
         {"queues": ["q", ""]},
         {"concurrency": 0},
         {"sync_concurrency": 0},
+        {"offload": "fork"},
         {"dequeue_strategy": "alphabetical"},
         {"lease": 0},
         {"lease": "soon"},
@@ -283,7 +292,11 @@ async def test_worker_announces_itself_as_rqs_does(backend: RedisBackend) -> Non
         assert (found["pid"], found["hostname"]) == (str(os.getpid()), socket.gethostname())
         assert found.keys() >= {"birth", "last_heartbeat", "version", "python_version"}
         record = await seen(worker, backend)
-        assert (record.job_ids, record.running, record.state) == ((running.id,), 1, "busy")
+        assert (record.job_ids, record.current_execution_count, record.state) == (
+            (running.id,),
+            1,
+            "busy",
+        )
         assert await Worker.count(backend) == 1
 
         gates["g"].open()
@@ -293,10 +306,10 @@ async def test_worker_announces_itself_as_rqs_does(backend: RedisBackend) -> Non
 
         async def has_counted() -> bool:
             record = await seen(worker, backend)
-            return (record.successful_jobs, record.failed_jobs) == (1, 1)
+            return (record.successful_job_count, record.failed_job_count) == (1, 1)
 
         await eventually(has_counted)
-        assert (await seen(worker, backend)).working_time_s > 0
+        assert (await seen(worker, backend)).total_working_time > 0
 
     assert await Worker.all(backend) == []
     assert (await fields(worker, backend))["death"]
@@ -762,3 +775,20 @@ async def test_fault_of_the_worker_itself_costs_one_job_and_not_the_worker(
         await bad.wait(timeout=5)
     assert await good.wait(timeout=5) == 3
     assert "the worker failed to run it" in caplog.text
+
+
+# -- where -------------------------------------------------------------------------------------------
+
+
+async def test_worker_may_run_plain_functions_in_processes(backend: RedisBackend) -> None:
+    """Where the job does not say, and a job that rq enqueued cannot; coroutine functions stay on the loop."""
+    queue = Queue("q", backend)
+    plain = await queue.enqueue(samples.process_id)
+    in_a_thread = await queue.enqueue(samples.process_id, offload="thread")
+    coroutine = await queue.enqueue(samples.process_id_async)
+
+    await drain(backend, offload="process")
+
+    assert await plain.wait(timeout=5) != os.getpid()
+    assert await in_a_thread.wait(timeout=5) == os.getpid()
+    assert await coroutine.wait(timeout=5) == os.getpid()

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from aiorq2.backends.redis import RedisBackend
+from tests.faults.figures import Report
 from tests.interop.peer import Peer
 from tests.interop.sides import Direction, Ours, Side, Theirs
 from tests.support.left_behind import check_and_delete
@@ -99,3 +100,9 @@ def across(request: pytest.FixtureRequest, ours: Ours, theirs: Theirs) -> Direct
     """Both directions over the border in turn."""
     sides: tuple[Side, Side] = (ours, theirs)
     return Direction(*(sides if request.param == "aiorq2 to rq" else sides[::-1]))
+
+
+@pytest.fixture
+def report(capsys: pytest.CaptureFixture[str]) -> Report:
+    """Print a measured figure, also when the test passes."""
+    return Report(capsys)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,6 @@ class Peer:
             raise RqError(answer["error"], answer["message"])
         return answer["ok"]
 
-    def command(self, *args: str) -> list[str]:
-        """Return rq's own command line program with these arguments, to be run by its Python."""
-        return [str(self.python.parent / "rq"), *args]
-
     def close(self) -> None:
         """End the driver."""
         atexit.unregister(self.close)
@@ -117,15 +113,14 @@ class Peer:
 
 
 class RqProcess(PythonProcess):
-    """One of rq's commands as a process: ``RqProcess(peer, url, "worker", "q")``."""
+    """One of rq's commands as a process: ``RqProcess(python_of("3.0"), url, "worker", "q")``. Workers read JSON."""
 
-    def __init__(self, peer: Peer, url: str, command: str, *args: str) -> None:
+    def __init__(self, python: Path, url: str, command: str, *args: str) -> None:
         options = ["--url", url, "--path", str(ROOT)]
         if command == "worker":
             options += ["--serializer", "rq.serializers.JSONSerializer"]
-        super().__init__(
-            [*peer.command(command, *options), *args], python=peer.python, env=environment()
-        )
+        program = str(python.parent / "rq")
+        super().__init__([program, command, *options, *args], python=python, env=environment())
 
 
 def environment() -> Mapping[str, str]:
@@ -136,18 +131,12 @@ def environment() -> Mapping[str, str]:
     return {**ours, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
 
 
-def run_rq(peer: Peer, url: str, *args: str) -> str:
+def run_rq(peer: Peer, url: str, command: str, *args: str) -> str:
     """Run one of rq's commands to its end and return what it prints.
 
     Raises:
         AssertionError: it failed.
     """
-    command, *rest = args
-    with RqProcess(peer, url, command, *rest) as process:
+    with RqProcess(peer.python, url, command, *args) as process:
         assert process.wait(30) == 0, process.output()
         return process.output()
-
-
-def arguments_of(options: Mapping[str, Any]) -> Sequence[str]:
-    """Return options as a command line has them."""
-    return [text for name, value in options.items() for text in (f"--{name}", str(value))]

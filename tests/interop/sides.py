@@ -225,6 +225,10 @@ class Ours:
             return await inspect.queued_ids(self.backend, queue)
         return await inspect.registry_ids(self.backend, place, queue)
 
+    async def workers(self) -> list[inspect.WorkerRecord]:
+        """Return the living workers."""
+        return await inspect.workers(self.backend)
+
     async def cancel(self, id: str, enqueue_dependents: bool = False) -> None:
         """Cancel a job."""
         await (await self.job(id)).cancel(enqueue_dependents=enqueue_dependents)

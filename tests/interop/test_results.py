@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,22 +15,23 @@ from tests.interop.sides import Direction, Ours, Theirs
 FINISHED, FAILED = 1, 2
 
 
-@pytest.mark.parametrize("value", [None, False, 0, "", "ä" * 3000, [1, {"a": None}], 1.5])
 @pytest.mark.parametrize("serializer", ["json", "pickle"])
 async def test_result_is_read_by_both(
-    across: Direction, ours: Ours, theirs: Theirs, value: Any, serializer: str
+    across: Direction, ours: Ours, theirs: Theirs, serializer: str
 ) -> None:
     """``return_value()`` and ``latest_result()`` are the same on both sides, also for values that are false."""
-    id = await across.producer.enqueue("same", value, serializer=serializer)
+    values: list[Any] = [None, False, 0, "", "ä" * 3000, [1, {"a": None}], 1.5]
+    ids = [await across.producer.enqueue("same", one, serializer=serializer) for one in values]
 
     assert await across.worker.work(serializer=serializer)
 
-    facts = await theirs.facts(id, serializer)
-    assert facts.return_value == value
-    assert (facts.result_types, facts.latest_type, facts.exc_string) == ([FINISHED], FINISHED, None)
-    assert facts == await ours.facts(id, serializer)
-    assert id in await theirs.ids("finished")
-    assert id in await ours.ids("finished")
+    for id, value in zip(ids, values, strict=True):
+        facts = await theirs.facts(id, serializer)
+        assert facts.return_value == value
+        told = (facts.result_types, facts.latest_type, facts.exc_string)
+        assert told == ([FINISHED], FINISHED, None)
+        assert facts == await ours.facts(id, serializer)
+    assert set(await theirs.ids("finished")) == set(await ours.ids("finished")) == set(ids)
 
 
 @pytest.mark.parametrize("func", ["fail", "fail_async"])
@@ -50,6 +52,23 @@ async def test_failure_is_read_by_both(
     assert facts.exc_string.rstrip().endswith("ValueError: it went ✗")
     assert facts == await ours.facts(id, serializer)
     assert await theirs.ids("failed") == await ours.ids("failed") == [id]
+
+
+@pytest.mark.since("3.0")
+@pytest.mark.parametrize("func", ["hold", "hold_async"])
+async def test_failure_of_a_job_that_took_too_long(
+    across: Direction, ours: Ours, theirs: Theirs, tmp_path: Path, func: str
+) -> None:
+    """A time limit that was set there ends the run here, with RQ's exception."""
+    id = await across.producer.enqueue(func, str(tmp_path / "runs"), job_timeout=1)
+
+    assert await across.worker.work()
+
+    facts = await theirs.facts(id)
+    assert facts.status == "failed"
+    assert "JobTimeoutException" in str(facts.exc_string)
+    assert "exceeded maximum timeout value (1 seconds)" in str(facts.exc_string)
+    assert facts == await ours.facts(id)
 
 
 async def test_result_in_the_hash_is_not_seen_by_rq(

@@ -163,6 +163,11 @@ async def append_to_file_async(path: str, text: str, seconds: float = 0.0) -> st
     return append_to_file(path, text)
 
 
+async def append_lateness(path: str, name: str, due_at: float) -> None:
+    """Append the name and how many seconds after ``due_at`` (epoch) the job has begun."""
+    append_to_file(path, f"{name} {time.time() - due_at:.6f}")
+
+
 def ledger(path: str | Path) -> Counter[str]:
     """Return how often each line was appended to the file; for tests, not to be enqueued."""
     return Counter(Path(path).read_text().splitlines() if Path(path).exists() else ())

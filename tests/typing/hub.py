@@ -9,7 +9,7 @@ from typing import Any, assert_type
 
 import redis.asyncio
 
-from aiorq2 import RQ, Callback, Job, Queue, Retry, Worker, connect
+from aiorq2 import RQ, Callback, CronJob, Job, Queue, Retry, Worker, connect
 from aiorq2.backends.redis import RedisBackend
 
 rq = RQ("redis://localhost:6379/0", default_timeout="5m", queues=["high", "low"])
@@ -102,6 +102,8 @@ async def schedule() -> None:
     assert_type(await add.schedule(datetime(2016, 12, 31, tzinfo=UTC), 1, 2), Job)
     assert_type(await add.schedule("1h30m", 1), Job)
     assert_type(await add.schedule(timedelta(hours=12), 1, 2, queue="high", timeout=60 * 2), Job)
+    assert_type(await add.schedule(timedelta(days=14), 1, 2, repeat=1), CronJob)
+    assert_type(await add.schedule(timedelta(days=14), 1, 2, interval="1h"), CronJob)
 
     await add.schedule(1, "2")  # type: ignore[call-overload]
     await add.schedule([5], 1, 2)  # type: ignore[call-overload]
@@ -110,13 +112,31 @@ async def schedule() -> None:
 
 async def cron() -> None:
     """The pattern and a name come before the job's arguments."""
-    await add.cron("0 0 12 * * ?", "add-one-two", 1, 2)
+    assert_type(await add.cron("0 0 12 * * ?", "add-one-two", 1, 2), CronJob)
     await add.cron("* * * * *", "add-one-two", 1, 2, queue="high", timeout=55)
     await add.cron("* * * * *", "add-one-two", 1, 2, timezone="Europe/Berlin", overlap="skip")
 
     await add.cron("* * * * *", 1, 2)  # type: ignore[call-overload]
     await add.cron("* * * * *", "add", "1", 2)  # type: ignore[call-overload]
     await add.cron("* * * * *", "add", 1, 2, overlap="never")  # type: ignore[call-overload]
+
+
+@rq.cron("0 0 12 * * ?", name="noon", args=(1,), overlap="skip", timezone="Europe/Berlin")
+@rq.job("low")
+def report(x: int) -> int:
+    """Declared; it stays a job."""
+    return x
+
+
+rq.cron("0 12 * * *", args=5)  # type: ignore[arg-type]
+rq.cron("0 12 * * *", tiemout=5)  # type: ignore[call-arg]
+
+
+async def declared() -> None:
+    """What is declared is a job like any other."""
+    assert_type(report(1), int)
+    assert_type(await report.queue(1), Job)
+    await report.queue("1")  # type: ignore[call-overload]
 
 
 async def with_options() -> None:
@@ -126,7 +146,7 @@ async def with_options() -> None:
     assert_type(await urgent.queue(1, y=2), Job)
     assert_type(urgent(1, 2), int)
     assert_type(await clash.options(queue="high", timeout=9).queue(timeout=1, queue="x"), Job)
-    await urgent.schedule(timedelta(days=14), 1, 2)
+    assert_type(await urgent.schedule(timedelta(days=14), 1, 2), Job | CronJob)
     await urgent.options(timezone="Europe/Berlin").cron("0 12 * * *", "noon", 1, y=2)
 
     add.options(tiemout=5)  # type: ignore[call-arg]

@@ -7,7 +7,18 @@ from typing import Any, assert_type
 
 import redis.asyncio
 
-from aiorq2 import Job, JobStatus, Queue, Result, Retry, Worker, connect, get_current_job, signed
+from aiorq2 import (
+    CronPattern,
+    Job,
+    JobStatus,
+    Queue,
+    Result,
+    Retry,
+    Worker,
+    connect,
+    get_current_job,
+    signed,
+)
 from aiorq2.backends.inspect import WorkerRecord
 from aiorq2.backends.redis import RedisBackend
 
@@ -130,6 +141,19 @@ async def work(backend: RedisBackend) -> None:
     assert_type(await Worker.all(backend), list[WorkerRecord])
     assert_type(await Worker.count(backend), int)
     Worker("q", backend, dequeue_strategy="alphabetical")  # type: ignore[arg-type]
+
+
+def recur(now: datetime) -> None:
+    """A cron pattern tells when."""
+    pattern = CronPattern.parse("0 12 * * ?", timezone="Europe/Berlin", dialect="quartz", name="x")
+
+    assert_type(pattern.next(now), datetime | None)
+    assert_type(pattern.first(now), datetime)
+    assert_type(pattern.upcoming(now, 3), list[datetime])
+    assert_type(pattern.between(now, now, 3), tuple[list[datetime], bool])
+    assert_type(pattern.describe(), str)
+    CronPattern.parse("0 12 * * ?", dialect="vixie")  # type: ignore[arg-type]
+    pattern.text = "* * * * *"  # type: ignore[misc]
 
 
 def inside_a_job() -> None:

@@ -87,4 +87,8 @@ else
     watch(ARGV[i])
   end
 end
+if redis.call('HGET', K.worker(ARG.worker), 'aio_instance') == ARG.instance then
+  local is_busy = redis.call('EXISTS', K.worker_executions(ARG.worker)) == 1
+  redis.call('HSET', K.worker(ARG.worker), 'state', is_busy and 'busy' or 'idle') -- not only at the next heartbeat
+end
 return {REPLY.OK, more, next_due < math.huge and string.format('%.6f', next_due - now) or '', watched, ticks, unpack(jobs)}

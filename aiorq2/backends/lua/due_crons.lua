@@ -1,5 +1,5 @@
 --- Hand out the recurring entries of some queues that are due, at most `limit`, to the one that sees to a queue: for `duty_ms` nobody
---- else is given any of it. `next` is when the first of the others is due. While workers are suspended nothing is.
+--- else is given any of it. `next` is when the first of the others is due, or somebody else's duty ends. While workers are suspended nothing is.
 --- ARGV: instance duty_ms limit ...queues
 --- REPLY: OK now next entry…
 --- @include clock
@@ -20,26 +20,36 @@ local function hand_out(queue, name)
   end
 end
 
+local function has_duty(queue, is_needed)
+  local holder = redis.call('GET', K.ticking(queue))
+  if holder and holder ~= ARG.instance then
+    return false
+  elseif is_needed then
+    redis.call('SET', K.ticking(queue), ARG.instance, 'PX', ARG.duty_ms)
+  elseif holder then
+    redis.call('DEL', K.ticking(queue))
+  end
+  return is_needed
+end
+
 local function look_at(queue)
   local names = redis.pcall('ZRANGEBYSCORE', K.crons(queue), '-inf', upto, 'LIMIT', 0, left)
-  local holder = redis.call('GET', K.ticking(queue))
   if names.err then
-    return
-  elseif #names == 0 and holder == ARG.instance then
-    redis.call('DEL', K.ticking(queue))
-  elseif #names > 0 and (not holder or holder == ARG.instance) then
-    redis.call('SET', K.ticking(queue), ARG.instance, 'PX', ARG.duty_ms)
+    return -- something else lies there
+  elseif has_duty(queue, #names > 0) then
     left = left - #names
     for _, name in ipairs(names) do
       hand_out(queue, name)
     end
+  elseif #names > 0 then
+    first = math.min(first, now + redis.call('PTTL', K.ticking(queue)) / 1000)
   end
   local following = redis.call('ZRANGEBYSCORE', K.crons(queue), '(' .. upto, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   first = math.min(first, tonumber(following[2]) or math.huge)
 end
 
-for i = ARG.queues, #ARGV do
-  if redis.call('EXISTS', K.suspended()) == 0 then
+if redis.call('EXISTS', K.suspended()) == 0 then
+  for i = ARG.queues, #ARGV do
     look_at(ARGV[i])
   end
 end

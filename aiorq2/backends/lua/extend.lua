@@ -1,6 +1,6 @@
 --- The heartbeat of one worker: move the leases of its runs on, and say what it must know: which leases are lost, which runs are
 --- to stop, which executions stand under its name. Runs are given as `id execution origin`.
---- ARGV: worker instance lease ttl now_iso state successes failures working_time ...runs
+--- ARGV: worker instance lease ttl now_iso suspended successes failures working_time ...runs
 --- REPLY: OK known lost stopping standing · NAME_TAKEN
 --- @include clock lease
 
@@ -16,7 +16,8 @@ local lost, stopping = {}, {}
 local epoch = string.format('%.6f', now)
 for i = ARG.runs, #ARGV, 3 do
   local job, execution, origin = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if has_lease(job, execution, origin) then
+  local found = redis.pcall('HMGET', K.job(job), 'status', 'aio_cancel')
+  if has_lease(job, execution, origin) and found[1] and not STATUS.terminal[found[1]] then
     redis.call('ZADD', K.wip(origin), 'XX', now + ARG.lease, job .. ':' .. execution)
     redis.call('HSET', K.execution(job, execution), 'id', execution, 'job_id', job, 'last_heartbeat', epoch,
       'worker_name', ARG.worker)
@@ -24,17 +25,19 @@ for i = ARG.runs, #ARGV, 3 do
     redis.call('EXPIRE', K.execution(job, execution), lease_s)
     redis.call('ZADD', K.executions(job), now + ARG.lease + 60, execution)
     redis.call('EXPIRE', K.executions(job), lease_s + 60)
-    if redis.call('HEXISTS', K.job(job), 'aio_cancel') == 1 then
+    if found[2] then
       stopping[#stopping + 1] = execution
     end
   else
+    release(job, execution, origin, ARG.worker) -- rq 1 leaves the lease of what it cancels or deletes, rq 2 the entry here
     lost[#lost + 1] = execution
   end
 end
+local standing = redis.call('SMEMBERS', K.worker_executions(ARG.worker))
 if owner then
-  redis.call('HSET', key, 'last_heartbeat', ARG.now_iso, 'state', ARG.state, 'successful_job_count', ARG.successes,
+  local state = ARG.suspended == '1' and 'suspended' or #standing > 0 and 'busy' or 'idle'
+  redis.call('HSET', key, 'last_heartbeat', ARG.now_iso, 'state', state, 'successful_job_count', ARG.successes,
     'failed_job_count', ARG.failures, 'total_working_time', ARG.working_time)
   redis.call('EXPIRE', key, ARG.ttl)
 end
-local standing = redis.call('SMEMBERS', K.worker_executions(ARG.worker))
 return {REPLY.OK, owner and 1 or 0, lost, stopping, standing}

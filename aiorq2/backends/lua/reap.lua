@@ -65,7 +65,7 @@ for _, member in ipairs(due) do
   local found = redis.pcall('HMGET', key, 'status', 'worker_name', 'retries_left', 'retry_intervals', 'failure_ttl',
     'aio_waiters', 'aio_token', 'aio_redeliver', 'aio_deaths', 'aio_cancel', 'ttl', 'aio_call', 'rate_limit_key')
   release(job, execution, ARG.queue, not found.err and found[2] or '')
-  if not found.err and found[1] and VERB.reap.from[found[1]] then
+  if not found.err and found[1] and (VERB.reap.from[found[1]] or is_misnamed(job, ARG.queue, found[1])) then
     local deaths = (tonumber(found[9]) or 0) + 1
     local again = (tonumber(found[3]) or 0) > 0
     if found[7] then

@@ -3,9 +3,10 @@
 --- rules. A scheduled one whose time nobody knows is refused; one that has run before is due now.
 --- ARGV: id execution now_iso
 --- REPLY: OK placed · GONE · WRONG_STATUS status
---- @include places rate
+--- @include places rate parents defer
 
-local found = redis.pcall('HMGET', K.job(ARG.id), 'status', 'origin', 'rate_limit_key', 'started_at', 'enqueue_at_front')
+local found = redis.pcall('HMGET', K.job(ARG.id), 'status', 'origin', 'rate_limit_key', 'started_at', 'enqueue_at_front',
+  'dependency_ids')
 local status, origin, rate = found[1], found[2], found[3] or ''
 if found.err or not status or not origin or origin == '' then
   return {REPLY.GONE}
@@ -22,7 +23,10 @@ if status == STATUS.queued then
 elseif status == STATUS.started then
   placed = is_leased(ARG.id, origin) and 0 or redis.call('ZADD', K.wip(origin), now, ARG.id .. ':' .. ARG.execution)
 elseif status == STATUS.deferred then
-  placed = redis.call('ZADD', K.deferred(origin), 'NX', math.floor(now), ARG.id)
+  if not redis.call('ZSCORE', K.deferred(origin), ARG.id) then
+    defer(ARG.id, origin, parents_of(ARG.id, found[6]))
+    placed = 1
+  end
 elseif status == STATUS.ready_to_enqueue or status == STATUS.rate_limited then
   local waits = redis.call('ZSCORE', K.ready(origin), ARG.id) or rate ~= '' and redis.call('ZSCORE', K.rate_waiting(rate), ARG.id)
   if not waits then

@@ -21,6 +21,9 @@ end
 if ARG.number_of_retries ~= '' then
   redis.call('HSET', key, 'number_of_retries', ARG.number_of_retries)
 end
+if ARG.at_front == '1' then
+  redis.call('HSET', key, 'enqueue_at_front_on_retry', 1) -- for whoever moves it when the delay is over
+end
 if ARGV[ARG.entry] then
   redis.call('XADD', K.results(ARG.id), 'MAXLEN', '~', 10, '*', unpack(ARGV, ARG.entry))
 end

@@ -1,8 +1,8 @@
 --- Write a recurring entry and its template. `mode`: `replace` what there is, `update` it (what has not changed is left alone), or
 --- `declare` it (the same, but an entry that has ended stays so). An entry whose times are not touched keeps the one that is pending.
---- `revision`, if given, is that of the entry the caller has seen; `version` that of the code that declares it: the newest wins.
+--- What code has declared, other code may not. `revision`, if given, is that of the entry the caller has seen; `version` that of the code that declares it: the newest wins.
 --- ARGV: cron queue token mode revision source version definition rhythm times tick due now_iso field_count ...rest
---- REPLY: OK what · CHANGED · WRONG_TYPE
+--- REPLY: OK what · CHANGED · DUPLICATE source · WRONG_TYPE
 --- @include arm
 
 local key, first_template = K.cron(ARG.cron), ARG.rest + tonumber(ARG.field_count)
@@ -24,11 +24,15 @@ local newest = ARG.version ~= '' and tonumber(redis.call('HGET', K.cron_sources(
 if newest and newest > tonumber(ARG.version) or ARG.revision ~= '' and old.revision ~= ARG.revision then
   return {REPLY.CHANGED}
 end
+if ARG.source ~= '' and (old.source or '') ~= '' and old.source ~= ARG.source then
+  return {REPLY.DUPLICATE, old.source}
+end
+local source = ARG.source ~= '' and ARG.source or old.source or '' -- what is changed at run time stays declared
 if ARG.version ~= '' then
   redis.call('HSET', K.cron_sources(), ARG.source, ARG.version)
 end
 local has_ended = old.state == 'ended'
-local is_same = exists and old.definition == ARG.definition and old.source == ARG.source
+local is_same = exists and old.definition == ARG.definition and old.source == source
 if is_same and (ARG.mode == 'declare' or ARG.mode == 'update' and not has_ended) then
   return {REPLY.OK, 'unchanged'}
 end
@@ -44,12 +48,15 @@ if exists and old.queue and old.queue ~= ARG.queue then
 end
 redis.call('DEL', key, K.cron_job(ARG.cron))
 redis.call('HSET', key, 'name', ARG.cron, 'queue', ARG.queue, 'state', state, 'revision', (tonumber(old.revision) or 0) + 1,
-  'source', ARG.source, 'definition', ARG.definition, 'rhythm', ARG.rhythm, 'tick', tick, 'due', due, 'created_at', ARG.now_iso,
+  'source', source, 'definition', ARG.definition, 'rhythm', ARG.rhythm, 'tick', tick, 'due', due, 'created_at', ARG.now_iso,
   'updated_at', ARG.now_iso, 'call', ARG.token, 'call_did', did, unpack(ARGV, ARG.rest, first_template - 1))
 for _, field in ipairs(goes_on and KEPT or {}) do
   if old[field] then
     redis.call('HSET', key, field, old[field])
   end
+end
+if keeps_time and old.anchor then
+  redis.call('HSET', key, 'anchor', old.anchor)
 end
 if ARG.times ~= '' then
   local left = goes_on and old['repeat'] == ARG.times and old.runs_left

@@ -7,7 +7,7 @@
 
 local STALE = 5 -- seconds after which a decision must be made anew
 local key = K.cron(ARG.cron)
-local entry = redis.pcall('HMGET', key, 'revision', 'due', 'state', 'queue', 'overlap', 'runs_left', 'history', 'call')
+local entry = redis.pcall('HMGET', key, 'revision', 'due', 'state', 'queue', 'overlap', 'runs_left', 'history', 'call', 'runs', 'skipped')
 if entry.err or not entry[1] then
   return {redis.call('EXISTS', K.replay(ARG.token)) == 1 and REPLY.OK or REPLY.GONE, {}, ''}
 elseif entry[8] == ARG.token then
@@ -15,32 +15,32 @@ elseif entry[8] == ARG.token then
 elseif entry[1] ~= ARG.revision or entry[2] ~= ARG.due or entry[3] ~= 'active' or now - ARG.seen > STALE then
   return {REPLY.CHANGED}
 end
+if type(redis.pcall('LLEN', K.queue(entry[4]))) ~= 'number' then
+  return redis.error_reply('queue ' .. entry[4] .. ' is no list') -- something else lies there; nothing may fail half-way
+end
 local template = redis.pcall('HGETALL', K.cron_job(ARG.cron))
 if template.err or #template == 0 then
+  redis.call('ZREM', K.crons(entry[4]), ARG.cron)
   return {REPLY.GONE, {}, ''}
 end
 
-local runs_left, jobs, skipped = tonumber(entry[6] or ''), {}, 0
+local runs_left = seconds(entry[6]) and math.max(seconds(entry[6]), 0)
+local jobs, skipped, last = {}, 0, {}
 for i = ARG.ticks, #ARGV, 3 do
   local tick, tick_iso, job = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local is_made = redis.call('EXISTS', K.job(job)) == 1 -- whatever happened to the entry meanwhile
-  if runs_left == 0 or is_made then
-    skipped = skipped + (is_made and 0 or 1)
-  elseif spawn(ARG.cron, template, job, ARG.token .. i, tick, tick_iso, ARG.now_iso, entry[5]) then
+  if not is_made and runs_left ~= 0
+      and spawn(ARG.cron, template, job, ARG.token .. i, tick, tick_iso, ARG.now_iso, entry[5]) then
     jobs[#jobs + 1] = job
+    last = {'last_tick', tick, 'last_run_at', ARG.now_iso, 'last_job', job}
     runs_left = runs_left and runs_left - 1
-    redis.call('HSET', key, 'last_tick', tick, 'last_run_at', ARG.now_iso, 'last_job', job)
-  else
+  elseif not is_made then
     skipped = skipped + 1
   end
 end
-redis.call('ZREMRANGEBYRANK', K.cron_runs(ARG.cron), 0, -1 - (tonumber(entry[7]) or 20))
-redis.call('HSET', key, 'tick', ARG.next_tick, 'due', ARG.next_due, 'call', ARG.token, 'call_did', '', 'error', ARG.error)
-redis.call('HINCRBY', key, 'runs', #jobs)
-redis.call('HINCRBY', key, 'skipped', skipped)
-if runs_left then
-  redis.call('HSET', key, 'runs_left', runs_left)
-end
+forget_runs(ARG.cron, entry[7])
+redis.call('HSET', key, 'tick', ARG.next_tick, 'due', ARG.next_due, 'call', ARG.token, 'call_did', '', 'error', ARG.error,
+  'runs', (seconds(entry[9]) or 0) + #jobs, 'skipped', (seconds(entry[10]) or 0) + skipped, 'runs_left', runs_left or '', unpack(last))
 if ARG.next_due ~= '' and runs_left ~= 0 then
   arm(entry[4], ARG.cron, tonumber(ARG.next_due))
   return {REPLY.OK, jobs, 'active'}

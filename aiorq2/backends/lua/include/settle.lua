@@ -13,7 +13,7 @@ local function owned(from)
     end
     return nil, {found[1] and REPLY.LEASE_LOST or REPLY.GONE}
   end
-  if not from[found[1]] then
+  if not (from[found[1]] or is_misnamed(ARG.id, ARG.origin, found[1])) then
     return nil, {found[1] and REPLY.WRONG_STATUS or REPLY.GONE, found[1] or ''}
   end
   return {waiters = found[3], cancel = found[4], token = found[5], ttl = seconds(found[6]), call = found[7],

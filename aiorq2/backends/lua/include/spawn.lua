@@ -2,6 +2,7 @@
 --- @include forget canceled defer stopping
 
 local LOOK_BACK = 20 -- how many of the latest runs are asked whether they have ended
+local MOST_RUNS = 1000
 
 local function under_way(name)
   local found = {}
@@ -35,6 +36,12 @@ local function wait_behind(job, queue, earlier)
   defer(job, queue, earlier, 'run')
 end
 
+-- An entry remembers its latest runs.
+local function forget_runs(name, history)
+  local kept = math.max(math.min(seconds(history) or LOOK_BACK, MOST_RUNS), 1)
+  redis.call('ZREMRANGEBYRANK', K.cron_runs(name), 0, -1 - kept)
+end
+
 -- `template` is the flat hash, `overlap` the policy. Returns whether there is a run: `skip` may have left it out.
 local function spawn(name, template, job, token, tick, tick_iso, iso, overlap)
   local key = K.job(job)
@@ -45,8 +52,9 @@ local function spawn(name, template, job, token, tick, tick_iso, iso, overlap)
   redis.call('HSET', key, unpack(template))
   redis.call('HSET', key, 'status', STATUS.queued, 'aio_token', token, 'created_at', iso, 'enqueued_at', iso, 'aio_tick', tick_iso)
   local has = redis.call('HMGET', key, 'origin', 'ttl', 'enqueue_at_front', 'rate_limit_key')
-  if tonumber(has[2] or '') then
-    redis.call('EXPIRE', key, has[2])
+  local ttl = seconds(has[2])
+  if ttl and ttl > 0 then
+    redis.call('EXPIRE', key, ttl)
   end
   redis.call('ZADD', K.cron_runs(name), tick, job)
   local behind = overlap == 'queue' and #earlier > 0 and {earlier[1].id} or overlap == 'replace' and replace(earlier, iso) or {}

@@ -43,7 +43,9 @@ local function take(job, queue, execution)
   elseif not is_sound(origin) then
     origin = queue
   end
-  if has.aio_cancel then
+  if has.aio_cancel and has.started_at == '' then -- the run that was to stop is long over: rq has requeued the job since
+    redis.call('HDEL', key, 'aio_cancel')
+  elseif has.aio_cancel then
     end_as_canceled(job, origin, ARG.now_iso)
     leave(job, has.rate_limit_key, ARG.now_iso)
     return nil

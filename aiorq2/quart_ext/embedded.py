@@ -1,0 +1,90 @@
+"""A worker inside of an application: started with serving, drained at its end. It never takes the app down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from aiorq2.timing import backoff
+
+if TYPE_CHECKING:
+    from quart import Quart
+
+    from aiorq2.hub import RQ
+    from aiorq2.worker import Worker
+
+log = logging.getLogger("aiorq2.quart")
+
+GRACE_S = 10
+"""What running jobs get at a stop unless the options say otherwise: servers wait less long than a worker would."""
+MARGIN_S = 5.0
+LONGEST_PAUSE_S = 30.0
+
+
+class EmbeddedWorker:
+    """Keeps a worker at work on the running loop until told to stop; one that fails is made anew, after a growing pause.
+
+    Args:
+        options: as for ``rq.get_worker``.
+    """
+
+    def __init__(self, rq: RQ, app: Quart, options: Mapping[str, Any]) -> None:
+        self._rq = rq
+        self._app = app
+        self._options = {"grace": GRACE_S, "handle_signals": False, **options}
+        self._worker: Worker | None = None
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, in a context of its own: nothing of whoever starts the app is seen by jobs."""
+        _outlive_siblings()
+        self._task = asyncio.get_running_loop().create_task(
+            self._supervise(), context=contextvars.Context()
+        )
+
+    async def stop(self) -> None:
+        """Let running jobs finish within their grace, give back the rest, and return."""
+        self._stopping.set()
+        if self._worker is not None:
+            self._worker.request_stop()
+        if self._task is not None:
+            limit = float(self._options["grace"]) + MARGIN_S
+            _, late = await asyncio.wait({self._task}, timeout=limit)
+            for task in late:
+                log.error("the worker inside of %s did not stop in time", self._app.name)
+                task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _supervise(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            began = asyncio.get_running_loop().time()
+            try:
+                async with self._app.app_context():
+                    self._worker = self._rq.get_worker(**self._options)
+                await self._worker.work()
+            except Exception:
+                log.exception("the worker inside of %s failed; it is started again", self._app.name)
+            is_quick = asyncio.get_running_loop().time() - began < LONGEST_PAUSE_S
+            failures = failures + 1 if is_quick else 1
+            pause = backoff(failures, base=1, cap=LONGEST_PAUSE_S, jitter=0.2)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
+
+
+def _outlive_siblings() -> None:
+    """Have this process end when its server tells it to, not when a sibling does.
+
+    With several processes hypercorn tells each by an event, and sends SIGTERM to the others as soon as the first has ended: that
+    would kill a process whose jobs are still being drained. A handler of somebody else's is left alone.
+    """
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        with suppress(RuntimeError, NotImplementedError, ValueError):  # no main thread, Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)

@@ -1,0 +1,77 @@
+"""An application with jobs, as users write one; the tests serve it, and start it in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from quart import Quart, ResponseReturnValue, current_app, g, has_request_context, request
+
+from aiorq2 import get_current_job
+from aiorq2.quart_ext import RQ
+
+rq = RQ()
+
+
+@rq.job
+async def where() -> list[Any]:
+    """Say in whose context it runs."""
+    return [current_app.config["NAME"], has_request_context(), dict(g.request_headers)]
+
+
+@rq.job("low", timeout=60)
+def where_in_a_thread() -> str:
+    """The same in a thread."""
+    time.sleep(0.01)
+    return str(current_app.config["NAME"])
+
+
+@rq.job
+async def path_of_the_request() -> str:
+    """Say for which path it believes to run."""
+    return request.path
+
+
+@rq.job
+async def steps() -> str:
+    """Say how far it is."""
+    job = get_current_job()
+    assert job is not None
+    await job.progress(0.5, "<b>half</b>")
+    return "done"
+
+
+@rq.job
+async def fail() -> None:
+    """Raise."""
+    raise ValueError("no")
+
+
+def create_app(**config: Any) -> Quart:
+    """Return an application on the Redis that the environment names, unless the configuration names one."""
+    app = Quart(__name__)
+    app.config.update({"NAME": os.environ.get("NAME", "an app"), **config})
+    rq.init_app(app)
+
+    @app.before_serving
+    async def begin() -> None:
+        app.config["NAME"] += " that serves"
+
+    @app.get("/enqueue")
+    async def enqueue() -> ResponseReturnValue:
+        return {"id": (await where.queue()).id}
+
+    @app.get("/burst")
+    async def burst() -> ResponseReturnValue:
+        return {"worked": await rq.get_worker("low").work(True)}
+
+    @app.get("/follow/<job_id>")
+    async def follow(job_id: str) -> ResponseReturnValue:
+        return await rq.stream(job_id)
+
+    @app.websocket("/follow/<job_id>/ws")
+    async def follow_by_websocket(job_id: str) -> None:
+        await rq.stream(job_id)
+
+    return app

@@ -1,0 +1,215 @@
+"""What the configuration of an application says, and what it cannot mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from aiorq2 import InvalidOption, Scheduler, Worker
+from aiorq2.errors import NotConfigured
+from aiorq2.quart_ext import RQ, QuartJob
+
+_apps: list[Quart] = []
+"""An ``RQ`` holds its applications weakly; a test may only have the ``RQ``."""
+
+
+def _rq(**config: Any) -> RQ:
+    app = Quart("config")
+    _apps.append(app)
+    app.config.update(config)
+    return RQ(app)
+
+
+class MyWorker(Worker):
+    """One of the user's own."""
+
+
+def test_rq_without_an_app_takes_jobs_and_refuses_a_connection() -> None:
+    """The message says what is missing."""
+    rq = RQ()
+
+    assert rq.queues == ("default",)
+    for ask in (lambda: rq.connection, rq.get_queue, rq.get_worker):
+        with pytest.raises(RuntimeError, match="Was it initialized with a Quart app"):
+            ask()
+
+
+def test_defaults_are_flask_rq2s() -> None:
+    """Without a word in the configuration."""
+    rq = _rq()
+
+    assert (rq.default_queue, rq.default_timeout, rq.default_result_ttl) == ("default", 180, 500)
+    assert (rq.scheduler_queue, rq.scheduler_interval, rq.is_async) == ("default", 60, True)
+    assert rq.get_queue().job_class is QuartJob
+    assert rq.get_queue() is rq.get_queue("default")
+    assert "redis://localhost:6379/0" in rq.redis_url
+    assert "localhost:6379/0" in repr(rq.backend)
+
+
+def test_every_key_is_read() -> None:
+    """And reaches what it is for."""
+    rq = _rq(
+        RQ_REDIS_URL="redis://:secret@localhost:1/3",
+        RQ_QUEUES=["high", "low"],
+        RQ_ASYNC=False,
+        RQ_SCHEDULER_CLASS="rq_scheduler.Scheduler",
+        RQ_SCHEDULER_QUEUE="scheduled",
+        RQ_SCHEDULER_INTERVAL=1,
+        RQ_WORKER_CLASS="tests.quart.test_config.MyWorker",
+        RQ_JOB_CLASS="flask_rq2.job.FlaskJob",
+        RQ_QUEUE_CLASS="rq.queue.Queue",
+        RQ_DEFAULT_TIMEOUT=7,
+        RQ_DEFAULT_RESULT_TTL=0,
+        RQ_KEY_PREFIX="mine",
+        RQ_TIMEZONE="Europe/Berlin",
+        RQ_SERIALIZER="pickle",
+    )
+
+    queue, worker, scheduler = rq.get_queue("low"), rq.get_worker(), rq.get_scheduler()
+    assert (queue.is_async, queue.default_timeout, queue.serializer.name) == (False, 7, "pickle")
+    assert queue.backend.key_prefix == "mine"
+    assert isinstance(worker, MyWorker)
+    assert worker.queues == ("high", "low")
+    assert isinstance(scheduler, Scheduler)
+    assert (scheduler.queue_name, scheduler.interval) == ("scheduled", 1)
+    assert "secret" not in repr(rq.backend) + repr(rq) + repr(rq.connection)
+
+
+def test_what_is_given_to_the_object_beats_the_configuration() -> None:
+    """By keyword, or by setting an attribute later."""
+    app = Quart("config")
+    app.config.update(RQ_ASYNC=True, RQ_QUEUES=["a"])
+    rq = RQ(app, 911, is_async=False)
+
+    rq.queues = ["b"]
+
+    assert (rq.is_async, rq.default_timeout, rq.queues) == (False, 911, ["b"])
+
+
+def test_configuration_beats_what_a_subclass_says() -> None:
+    """Which beats the defaults."""
+
+    class Mine(RQ):
+        default_queue = "mine"
+        queues = ("mine",)
+
+    app = Quart("config")
+    app.config["RQ_QUEUES"] = ["theirs"]
+    rq = Mine(app)
+
+    assert (rq.default_queue, rq.queues) == ("mine", ("theirs",))
+
+
+def test_parts_of_an_address_are_a_connection() -> None:
+    """``RQ_OTHER_HOST`` and so on, or ``RQ_OTHER_URL``; Flask-RQ's way."""
+    rq = _rq(
+        RQ_OTHER_HOST="localhost",
+        RQ_OTHER_PORT="6380",
+        RQ_OTHER_PASSWORD=None,
+        RQ_OTHER_DB=2,
+        RQ_THIRD_URL="redis://third:1/0",
+    )
+
+    assert "localhost:6380/2" in repr(rq.get_queue("low", connection="other").backend)
+    assert "third:1/0" in repr(rq.get_queue("low", connection="third").backend)
+    with pytest.raises(InvalidOption, match="'third'"):
+        rq.get_queue(connection="fourth")
+
+
+def test_fakeredis_class_means_memory() -> None:
+    """As Flask-RQ2's documentation has it for tests."""
+    rq = _rq(RQ_CONNECTION_CLASS="fakeredis.FakeStrictRedis")
+
+    assert repr(rq.backend).startswith("<")
+    assert rq.backend.location.startswith("memory://")
+    assert _rq(RQ_CONNECTION_CLASS="redis.StrictRedis").backend.location == "localhost:6379/0"
+
+
+def test_secret_key_signs() -> None:
+    """With the keys of before still accepted."""
+    old = _rq(RQ_SIGN=True, SECRET_KEY="old").get_queue().serializer
+    new = _rq(RQ_SIGN=True, SECRET_KEY="new", SECRET_KEY_FALLBACKS=["old"]).get_queue().serializer
+
+    assert new.loads(old.dumps(1)) == 1
+    with pytest.raises(Exception, match="signature"):
+        old.loads(new.dumps(1))
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"RQ_REDIS_URL": 5}, "RQ_REDIS_URL: a text"),
+        ({"RQ_QUEUES": []}, "RQ_QUEUES: at least one"),
+        ({"RQ_QUEUES": [""]}, "RQ_QUEUES: "),
+        ({"RQ_ASYNC": "no"}, "RQ_ASYNC: True or False"),
+        ({"RQ_SCHEDULER_INTERVAL": 0}, "RQ_SCHEDULER_INTERVAL: "),
+        ({"RQ_SCHEDULER_CLASS": "no.such.Thing"}, "RQ_SCHEDULER_CLASS: .*no.such.Thing"),
+        ({"RQ_WORKER_CLASS": "aiorq2.Queue"}, "RQ_WORKER_CLASS: .*Worker"),
+        ({"RQ_JOB_CLASS": "aiorq2.Worker"}, "RQ_JOB_CLASS: .*QuartJob"),
+        (
+            {"RQ_CONNECTION_CLASS": "pymongo.MongoClient"},
+            "RQ_CONNECTION_CLASS: .*redis.asyncio.Redis",
+        ),
+        ({"RQ_KEY_PREFIX": "a b"}, "RQ_KEY_PREFIX: "),
+        ({"RQ_TIMEZONE": "Europe/Atlantis"}, "RQ_TIMEZONE: "),
+        ({"RQ_SERIALIZER": "yaml"}, "RQ_SERIALIZER: "),
+        ({"RQ_OTHER_PORT": "many"}, "RQ_OTHER_PORT: "),
+        ({"RQ_OTHER_URL": "redis://x", "RQ_OTHER_HOST": "y"}, "RQ_OTHER_URL: "),
+        ({"RQ_SIGN": True}, "RQ_SIGN: .*SECRET_KEY"),
+        ({"RQ_SIGN": 1, "SECRET_KEY": "x"}, "RQ_SIGN: True or False"),
+        ({"RQ_EMBEDDED_WORKER": "yes"}, "RQ_EMBEDDED_WORKER: "),
+        ({"RQ_HEADERS": "traceparent"}, "RQ_HEADERS: a list"),
+        ({"RQ_QUEUE": ["low"]}, "RQ_QUEUE: .*RQ_QUEUES"),
+        ({"RQ_SCHEDULER_INTERVALL": 1}, "RQ_SCHEDULER_INTERVAL"),
+    ],
+)
+def test_wrong_value_is_refused_with_its_key(config: Mapping[str, Any], told: str) -> None:
+    """When the app is initialised, not at the first job."""
+    with pytest.raises(InvalidOption, match=told):
+        _rq(**config)
+
+
+def test_keys_of_other_packages_are_left_alone() -> None:
+    """Such as rq-dashboard's."""
+    assert _rq(RQ_DASHBOARD_USERNAME_HINT="x", RQ_POLL_INTERVAL=1).get_queue().name == "default"
+
+
+def test_second_rq_of_an_app_is_refused() -> None:
+    """The same one may be told twice: its configuration is read again."""
+    app = Quart("config")
+    rq = RQ(app)
+
+    app.config["RQ_QUEUES"] = ["b"]
+    rq.init_app(app)
+
+    assert rq.queues == ("b",)
+    assert app.extensions["rq2"] is rq
+    with pytest.raises(InvalidOption, match="has an RQ already"):
+        RQ(app)
+
+
+def test_something_else_than_an_app_is_refused() -> None:
+    """With a word on what is meant for other programs."""
+    with pytest.raises(InvalidOption, match=r"aiorq2\.RQ\(url\)"):
+        RQ("redis://localhost")  # type: ignore[arg-type]
+
+
+async def test_one_rq_serves_several_apps() -> None:
+    """Each with its own configuration; which one is meant, the app context says."""
+    rq, one, two = RQ(), Quart("one"), Quart("two")
+    one.config["RQ_QUEUES"], two.config["RQ_QUEUES"] = ["1"], ["2"]
+    rq.init_app(one)
+    rq.init_app(two)
+
+    async with one.app_context():
+        first = rq.queues, rq.get_queue()
+    async with two.app_context():
+        second = rq.queues, rq.get_queue()
+
+    assert (first[0], second[0]) == (("1",), ("2",))
+    assert first[1] is not second[1]
+    with pytest.raises(NotConfigured, match="2 applications"):
+        rq.get_queue()
