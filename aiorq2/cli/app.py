@@ -73,11 +73,17 @@ def _found(module: ModuleType, name: str, path: str) -> RQ:
     found: Any = module
     for part in name.removesuffix("()").split("."):
         found = getattr(found, part, None)
-    found = _rq_of_app(found() if inspect.isfunction(found) else found)
+    if inspect.isfunction(found) and (name.endswith("()") or name in _FACTORIES):
+        found = found()
+    found = _rq_of_app(found)
     if not isinstance(found, RQ):
         what = "there is no such thing" if found is None else f"that is a {type(found).__name__}"
         raise InvalidOption(f"--app {path}: {what}; an aiorq2.RQ is needed")
     return found
+
+
+_FACTORIES = ("create_app", "make_app")
+"""Functions that are called without being asked: the names that Quart and Flask know."""
 
 
 def _rq_of_app(found: Any) -> Any:

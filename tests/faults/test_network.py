@@ -97,7 +97,8 @@ def noise(size: int) -> str:
 async def test_silent_connections_are_replaced_within_the_lease(
     site: Site, report: Report, lease: int
 ) -> None:
-    """Every connection of an idle worker goes dead without a word: the one that it sleeps on, the one that it listens on, the one that
+    """Every connection of an idle worker goes dead without a word: the one that it sleeps on, the one that it listens on,
+    the one that
     it works on. New ones work."""
     await site.worker(lease=lease)
     await eventually(lambda: _sleeps(site) == 1, timeout=10)
@@ -136,7 +137,8 @@ async def test_calls_that_are_cancelled_disturb_no_other(
 ) -> None:
     """Calls are given up at random moments on a slow line: no answer ever belongs to another call."""
     dice = random.Random(settings.FIRST_SEED)
-    calls, given_up, wrong = settings.size(400, 5000), 0, []
+    calls, given_up = settings.size(400, 5000), 0
+    wrong: list[tuple[int, bytes]] = []
 
     async def ask(number: int) -> None:
         nonlocal given_up

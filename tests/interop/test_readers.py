@@ -175,6 +175,7 @@ async def test_rq_requeue_command(
     assert {await theirs.status(id) for id in ids} == {"finished"}
 
 
+@pytest.mark.since("3.0")
 async def test_rq_commands_that_suspend_and_empty(
     ours: Ours, theirs: Theirs, redis_url: str, redis_client: Any
 ) -> None:

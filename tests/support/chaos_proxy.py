@@ -144,7 +144,7 @@ class ChaosProxy:
 
     def stall_present(self) -> None:
         """Go half-open for ever on the connections that there are; new ones work."""
-        self._do(lambda: [link.stall() for link in self._links])
+        self._do(self._stall_present)
 
     def resume(self) -> None:
         """Relay again, beginning with what was held back."""
@@ -202,6 +202,10 @@ class ChaosProxy:
         self._delay = self._jitter = 0.0
         self._rate = self._step = self._idle_limit = None
         self.resume()
+
+    def _stall_present(self) -> None:
+        for link in self._links:
+            link.stall()
 
     def _reset_all(self) -> None:
         for link in list(self._links):
