@@ -14,6 +14,8 @@ from tests.faults.site import Site
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.redis_server import RedisServer
 
+pytest.register_assert_rewrite("tests.faults.histories")
+
 
 def pytest_report_header() -> str:
     """Say which seeds are used, so that a run can be repeated."""
