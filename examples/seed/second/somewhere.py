@@ -5,9 +5,8 @@ import socket
 import time
 from urllib.request import urlopen
 
-from aiorq2.decorators import job
-
 from aiorq2 import connect, get_current_job
+from aiorq2.decorators import job
 
 
 def count_words_at_url(url):
