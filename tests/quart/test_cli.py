@@ -69,8 +69,12 @@ def shell(redis_url: str, key_prefix: str) -> Iterator[Shell]:
     """Commands on the Redis of this test."""
     shell = Shell({"RQ_REDIS_URL": redis_url, "RQ_KEY_PREFIX": key_prefix})
     yield shell
-    for name in ("default", "low"):
-        shell.library(lambda backend, name=name: Queue(name, backend).empty())
+
+    async def empty(backend: RedisBackend) -> None:
+        for name in ("default", "low"):
+            await Queue(name, backend).empty()
+
+    shell.library(empty)
 
 
 def test_help_names_every_command(shell: Shell) -> None:
