@@ -99,6 +99,9 @@ class RQ(Configurable):
                 await self.sync_crons(name, worker.working_backend)
             yield
 
+    def pin(self, app: Any) -> None:
+        """Be told which of a framework's applications this process is for."""
+
     def serve_jobs_only(self) -> None:
         """Be told that this process is there for its jobs, not for what else the program does."""
 

@@ -90,7 +90,7 @@ class Queue(QueueContents):
         self.results = results
         self.payload_limit = payload_limit
         self.job_class = job_class
-        self._job_context = job_context
+        self.job_context = job_context
         self._carry = carry
 
     def named(self, name: str) -> Self:
@@ -311,7 +311,7 @@ class Queue(QueueContents):
         return job
 
     async def _run_inline(self, spec: JobSpec, job: Job) -> Job:
-        await run_inline(self.backend, spec, self.serializer, self.job_class, self._job_context)
+        await run_inline(self.backend, spec, self.serializer, self.job_class, self.job_context)
         with suppress(NoSuchJobError):  # result_ttl=0
             await job.refresh()
         return job

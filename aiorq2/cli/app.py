@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.cli.options import Connection, option
+from aiorq2.cli.options import Connection, option, rq_of
 from aiorq2.cli.targets import import_for
 from aiorq2.errors import InvalidOption
 from aiorq2.hub import RQ
@@ -37,6 +37,16 @@ def load_app(path: str, context: click.Context, connection: Connection) -> RQ:
         raise InvalidOption(f"--app {path}: the dotted name of a module is needed: 'myapp.jobs:rq'")
     rq = _found(import_for(module_name, f"--app {path}"), name, path)
     point(rq, context, connection)
+    return rq
+
+
+def application(path: str | None, context: click.Context, connection: Connection) -> RQ | None:
+    """Return the ``RQ`` that a command goes by: that of ``--app``, or of the application whose command it is; None for neither."""
+    if path is not None:
+        return load_app(path, context, connection)
+    rq = rq_of(context)
+    if rq is not None:
+        point(rq, context, connection)
     return rq
 
 
@@ -75,7 +85,9 @@ def _found(module: ModuleType, name: str, path: str) -> RQ:
         found = getattr(found, part, None)
     if inspect.isfunction(found) and (name.endswith("()") or name in _FACTORIES):
         found = found()
-    found = _rq_of_app(found)
+    app, found = found, _rq_of_app(found)
+    if isinstance(found, RQ) and found is not app:
+        found.pin(app)  # it holds its applications weakly, and nobody else has this one
     if not isinstance(found, RQ):
         what = "there is no such thing" if found is None else f"that is a {type(found).__name__}"
         raise InvalidOption(f"--app {path}: {what}; an aiorq2.RQ is needed")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 import click
 
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.cli import logs
-from aiorq2.cli.app import app_option, given_options, load_app
+from aiorq2.cli.app import app_option, application, given_options
 from aiorq2.cli.options import Connection, connection_options, duration, option, queue_name
 from aiorq2.cli.targets import find_modules_in
 from aiorq2.hub import RQ
@@ -27,6 +29,13 @@ from aiorq2.scheduler import Scheduler
 )  # fmt: skip
 @option("-b", "--burst", is_flag=True, help="See to what is due now, and end.")
 @option(
+    "--pid",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Write the process id there.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log everything.")
+@option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info", show_default=True, help="What is logged.",
 )  # fmt: skip
@@ -43,6 +52,8 @@ def scheduler(
     interval: float,
     queues: tuple[str, ...],
     burst: bool,
+    pid: str | None,
+    verbose: bool,
     log_level: str,
     log_format: logs.LogFormat,
 ) -> None:
@@ -50,11 +61,14 @@ def scheduler(
 
     Workers do that as well, for their own queues; a scheduler is for queues whose workers do not. Any number may run.
     """
-    logs.configure(log_level, log_format)
-    if app is not None:
-        find_modules_in()
+    logs.configure("debug" if verbose else log_level, log_format)
+    if pid:
+        Path(pid).write_text(f"{os.getpid()}\n")
+    find_modules_in()
+    rq = application(app, context, connection)
+    if rq is not None:
         given = given_options(context, {"interval": interval})
-        asyncio.run(_run_for_app(load_app(app, context, connection), burst, queues, **given))
+        asyncio.run(_run_for_app(rq, burst, queues, **given))
         return
 
     async def work(backend: RedisBackend) -> None:

@@ -18,8 +18,9 @@ from click.core import ParameterSource
 from aiorq2 import pool
 from aiorq2.callables import resolve
 from aiorq2.cli import logs
-from aiorq2.cli.app import URL_GIVEN, given_options, is_url_given, load_app
-from aiorq2.cli.options import PROGRAM_KEY, Connection, rq_of
+from aiorq2.cli.app import URL_GIVEN, application, given_options, is_url_given
+from aiorq2.cli.options import PROGRAM_KEY, Connection
+from aiorq2.cli.sentry import reporter
 from aiorq2.cli.targets import find_modules_in, import_for
 from aiorq2.cli.worker_options import worker_options
 from aiorq2.errors import InvalidOption, UnknownFunction
@@ -55,7 +56,7 @@ def worker(context: click.Context, /, connection: Connection, **settings: Any) -
     """
     label = f"{settings['name'] or os.getpid()}" if settings["supervised"] else ""
     logs.configure(
-        "warning" if settings["quiet"] else settings["log_level"],
+        _level(settings),
         settings["log_format"],
         label=label,
     )
@@ -66,6 +67,18 @@ def worker(context: click.Context, /, connection: Connection, **settings: Any) -
         _supervise(context, connection, settings)
         if is_pool
         else _serve(context, connection, settings)
+    )
+
+
+def _level(settings: dict[str, Any]) -> str:
+    if settings["quiet"] and settings["verbose"]:
+        raise click.UsageError("--quiet and --verbose exclude one another")
+    return (
+        "warning"
+        if settings["quiet"]
+        else "debug"
+        if settings["verbose"]
+        else settings["log_level"]
     )
 
 
@@ -121,7 +134,7 @@ def _serve(context: click.Context, connection: Connection, settings: dict[str, A
     """Run one worker in this process."""
     leash = pool.Leash(settings["grace"]) if settings["supervised"] else None
     _prepare_imports(settings["path"], settings["imports"])
-    rq = load_app(settings["app"], context, connection) if settings["app"] else rq_of(context)
+    rq = application(settings["app"] or None, context, connection)
     if rq is None:
         work = _work_alone(connection, settings, leash)
     else:
@@ -150,7 +163,7 @@ async def _work_alone(
             settings["queues"] or "default",
             backend,
             handle_signals=leash is None,
-            **_options(settings),
+            **_options(settings, ()),
         )
         return await _work(worker, settings, leash)
     finally:
@@ -171,7 +184,7 @@ async def _work_for_app(
         worker = rq.get_worker(
             *settings["queues"],
             handle_signals=leash is None,
-            **_options(given_options(context, settings)),
+            **_options(given_options(context, settings), rq.exception_handlers),
         )
         return await _work(worker, settings, leash)
     finally:
@@ -190,13 +203,16 @@ async def _work(worker: Worker, settings: dict[str, Any], leash: pool.Leash | No
     return worker.stuck_threads
 
 
-def _options(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of ``Worker`` that are among the settings of the command."""
+def _options(settings: dict[str, Any], handlers: Sequence[Any]) -> dict[str, Any]:
+    """Return the options of ``Worker`` that the settings say; handlers named there stand in place of ``handlers``."""
     options = {name: settings[name] for name in _WORKER_OPTIONS if name in settings}
     if "results_ttl" in settings:
         options["default_result_ttl"] = int(settings["results_ttl"])
     if settings.get("exception_handler"):
-        options["exception_handlers"] = [_handler(name) for name in settings["exception_handler"]]
+        handlers = [_handler(name) for name in settings["exception_handler"]]
+    if settings.get("sentry_dsn"):
+        handlers = [*handlers, reporter(settings["sentry_dsn"])]
+    options["exception_handlers"] = list(handlers)
     return options
 
 

@@ -40,10 +40,14 @@ _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     option("-P", "--path", multiple=True, type=_FOLDER, help="Where modules are found, beside the current folder."),
     option("--import", "imports", multiple=True, metavar="MODULE", help="Import this before the first job."),
     option("--exception-handler", multiple=True, metavar="NAME", help="Dotted name of a function to call when a run fails."),
+    option(
+        "--sentry-dsn", also=("RQ_SENTRY_DSN",), metavar="DSN", show_envvar=False,
+        help="Report runs that fail to Sentry; the package sentry-sdk is needed.",
+    ),
     option("--pid", type=click.Path(dir_okay=False, writable=True), metavar="FILE", help="Write the process id there."),
     lasting("--grace", callback=duration(), default="30", show_default=True, help="What running jobs get at a stop."),
     lasting(
-        "--lease", callback=duration(0.1), default="15", show_default=True,
+        "--lease", "--worker-ttl", callback=duration(0.1), default="15", show_default=True,
         help="How long others wait for a sign of life before they take over the jobs.",
     ),
     lasting(
@@ -54,8 +58,9 @@ _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     option("-s/ ", "--with-scheduler/--no-scheduler", default=True, help="See to what is due (the default) or leave it to others."),
     flag("--strict", help="Refuse a Redis that may drop jobs when its memory is full."),
     flag("--reload", help="Start anew when a .py file beneath the current folder changes; for development."),
-    option("--log-level", type=_LEVEL, default="info", show_default=True, help="What is logged."),
+    option("--log-level", "--logging_level", type=_LEVEL, default="info", show_default=True, help="What is logged."),
     option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="One line per event."),
+    click.option("-v", "--verbose", is_flag=True, help="Log everything."),
     flag("-q", "--quiet", help="Log warnings and errors only."),
     click.option("--supervised", is_flag=True, hidden=True, help="Standard input is the tether of a WorkerPool."),
     connection_options,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import time
 from typing import Any
 
@@ -12,6 +14,9 @@ from aiorq2 import get_current_job
 from aiorq2.quart_ext import RQ
 
 rq = RQ()
+
+made: list[str] = []
+"""The applications that this process has made."""
 
 
 @rq.job
@@ -43,8 +48,20 @@ async def steps() -> str:
 
 
 @rq.job
+async def census() -> list[Any]:
+    """Count the applications of this process, and the workers inside of them; and say what the application has been through."""
+    return [len(made), len(rq._app_state().embedded), current_app.config["NAME"]]
+
+
+def say_so(job: Any, kind: Any, error: BaseException, traceback: Any) -> None:
+    """Print what a run has raised."""
+    sys.stdout.write(f"told of {error}\n")
+
+
+@rq.job
 async def fail() -> None:
     """Raise."""
+    logging.getLogger(__name__).debug("about to")
     raise ValueError("no")
 
 
@@ -52,11 +69,18 @@ def create_app(**config: Any) -> Quart:
     """Return an application on the Redis that the environment names, unless the configuration names one."""
     app = Quart(__name__)
     app.config.update({"NAME": os.environ.get("NAME", "an app"), **config})
+    if "EMBEDDED" in os.environ:
+        app.config["RQ_EMBEDDED_WORKER"] = True
+    made.append(app.name)
     rq.init_app(app)
 
     @app.before_serving
     async def begin() -> None:
         app.config["NAME"] += " that serves"
+
+    @app.after_serving
+    async def end() -> None:
+        sys.stdout.write("the app has ended\n")
 
     @app.get("/enqueue")
     async def enqueue() -> ResponseReturnValue:

@@ -1,0 +1,207 @@
+"""``quart rq …`` and ``aiorq2 … --app``, as a user types them: processes of their own, and a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiorq2 import Job, Queue, connect
+from aiorq2.backends.redis import RedisBackend
+from tests.quart import jobs
+from tests.support.processes import PythonProcess
+
+pytestmark = pytest.mark.slow
+
+APP = "tests.quart.jobs:create_app"
+Command = Callable[..., str]
+
+
+class Shell:
+    """Runs commands of the application of this test."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self.env = env
+
+    def rq(self, *args: str, status: int = 0, **env: str) -> str:
+        """Run ``quart rq``; return what it says."""
+        return self.run("-m", "quart", "--app", APP, "rq", *args, status=status, **env)
+
+    def run(self, *args: str, status: int = 0, **env: str) -> str:
+        """Run Python; return what it says."""
+        with PythonProcess(args, env={**self.env, **env}) as process:
+            assert process.wait(60) == status, process.output()
+            return process.output()
+
+    def library(self, work: Callable[[RedisBackend], Coroutine[Any, Any, Any]]) -> Any:
+        """Return what the library finds on the same Redis."""
+
+        async def connected() -> Any:
+            backend = connect(self.env["RQ_REDIS_URL"], key_prefix=self.env["RQ_KEY_PREFIX"])
+            try:
+                return await work(backend)
+            finally:
+                await backend.close()
+
+        return asyncio.run(connected())
+
+    def enqueue(self, func: Any, queue: str = "default") -> str:
+        """Enqueue a call; return the id of the job."""
+
+        async def enqueued(backend: RedisBackend) -> str:
+            return (await Queue(queue, backend).enqueue(func)).id
+
+        found: str = self.library(enqueued)
+        return found
+
+    def job(self, job_id: str) -> Job:
+        """Return a job as it is now."""
+        found: Job = self.library(lambda backend: Job.fetch(job_id, backend))
+        return found
+
+
+@pytest.fixture
+def shell(redis_url: str, key_prefix: str) -> Iterator[Shell]:
+    """Commands on the Redis of this test."""
+    shell = Shell({"RQ_REDIS_URL": redis_url, "RQ_KEY_PREFIX": key_prefix})
+    yield shell
+
+    async def empty(backend: RedisBackend) -> None:
+        for name in ("default", "low"):
+            await Queue(name, backend).empty()
+
+    shell.library(empty)
+
+
+def test_help_names_every_command(shell: Shell) -> None:
+    """Those of Flask-RQ2, and ours."""
+    told = shell.rq("--help")
+
+    for command in (
+        "worker", "scheduler", "info", "empty", "requeue", "suspend", "resume",
+        "cron", "enqueue", "cancel", "doctor",
+    ):  # fmt: skip
+        assert f"\n  {command} " in told
+    options = shell.rq("worker", "--help")
+    for option in (
+        "-b, --burst", "--logging_level", "-n, --name", "-P, --path", "--results-ttl", "--worker-ttl",
+        "-v, --verbose", "-q, --quiet", "--sentry-dsn", "--exception-handler", "--pid",
+    ):  # fmt: skip
+        assert option in options
+    options = shell.rq("scheduler", "--help")
+    for option in ("-v, --verbose", "-b, --burst", "-q, --queue", "-i, --interval", "--pid"):
+        assert option in options
+
+
+@pytest.mark.parametrize("program", ["quart", "aiorq2"])
+def test_worker_starts_and_ends_the_app_once(shell: Shell, program: str) -> None:
+    """Jobs find what ``before_serving`` has made; no further worker lives in that process, though the app wants one."""
+    job_id = shell.enqueue(jobs.census)
+    if program == "quart":
+        told = shell.rq("worker", "--burst", EMBEDDED="1")
+    else:
+        told = shell.run("-m", "aiorq2", "worker", "--app", APP, "--burst", EMBEDDED="1")
+
+    assert shell.job(job_id).result == [1, 0, "an app that serves"]
+    assert told.count("the app has ended") == 1
+    assert "listening on default" in told
+
+
+def test_worker_takes_flask_rq2s_options(shell: Shell, tmp_path: Path) -> None:
+    """Each does what it says."""
+    failing = shell.enqueue(jobs.fail, "low")
+    pid = tmp_path / "pid"
+
+    told = shell.rq(
+        "worker", "low", "--burst", "--worker-ttl", "10", "--results-ttl", "9", "--verbose", "-n", "mine", "-P", ".",
+        "--pid", str(pid), "--exception-handler", "tests.quart.jobs.say_so",
+    )  # fmt: skip
+
+    assert "listening on low" in told
+    assert "told of no" in told
+    assert "DEBUG   about to" in told
+    assert pid.read_text().strip().isdigit()
+    assert shell.job(failing).status == "failed"
+    assert " INFO " not in shell.rq("worker", "--burst", "--logging_level", "WARNING")
+    assert "exclude one another" in shell.rq("worker", "--burst", "-v", "-q", status=2)
+
+
+def test_worker_reports_to_sentry(shell: Shell, tmp_path: Path) -> None:
+    """Where its package is there; else it says what is missing. Other handlers are called as well."""
+    failing = shell.enqueue(jobs.fail)
+
+    told = shell.rq("worker", "--burst", "--sentry-dsn", "https://k@localhost/1", status=2)
+    assert "pip install sentry-sdk" in told
+
+    (tmp_path / "sentry_sdk.py").write_text(
+        "def init(dsn): print('dsn', dsn)\ndef capture_exception(error): print('sent', repr(error))\n"
+    )
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}:{Path(__file__).parents[2]}"
+    told = shell.rq(
+        "worker", "--burst", "--sentry-dsn", "https://k@localhost/1", "--exception-handler",
+        "tests.quart.jobs.say_so", PYTHONPATH=path,
+    )  # fmt: skip
+    assert "dsn https://k@localhost/1" in told
+    assert "sent ValueError('no')" in told
+    assert "told of no" in told
+    assert shell.job(failing).status == "failed"
+
+
+def test_worker_obeys_the_address_of_its_command_line(shell: Shell) -> None:
+    """Above what the application has configured."""
+    job_id = shell.enqueue(jobs.census)
+    url = shell.env["RQ_REDIS_URL"]
+
+    shell.rq("worker", "--burst", "--url", url, RQ_REDIS_URL="redis://127.0.0.1:1/0")
+
+    assert shell.job(job_id).status == "finished"
+
+
+def test_commands_say_what_flask_rq2s_say(shell: Shell) -> None:
+    """Users search logs for these texts."""
+    assert "Nothing to do" in shell.rq("requeue")
+    assert "1 queues, 0 jobs total" in shell.rq("info")
+    assert "0 jobs removed from default queue" in shell.rq("empty", "--yes")
+    assert (
+        "Suspending workers for 5 seconds.  No new jobs will be started during that time, "
+        "but then will automatically resume" in shell.rq("suspend", "--duration", "5")
+    )
+    assert "Suspending workers" in shell.rq("suspend")
+    assert "suspended" in shell.rq("info")
+    assert "Resuming workers." in shell.rq("resume")
+
+
+def test_jobs_are_requeued_enqueued_and_cancelled(shell: Shell) -> None:
+    """An unknown id is one sentence, and ``--all`` finds what has failed."""
+    failing = shell.enqueue(jobs.fail)
+    shell.rq("worker", "--burst", "-q")
+
+    assert "Requeueing 1 jobs from failed queue" in shell.rq("requeue", "--all")
+    assert shell.job(failing).status == "queued"
+    told = shell.rq("requeue", "nobody", status=1)
+    assert "nobody" in told
+    assert "Traceback" not in told
+    assert f"Cancelled {failing}" in shell.rq("cancel", failing)
+    told = shell.rq("enqueue", "tests.quart.jobs.where", "--job-id", "mine")
+    assert "with job-id 'mine'" in told
+    assert shell.job("mine").status == "queued"
+
+
+def test_scheduler_goes_by_the_app(shell: Shell, tmp_path: Path) -> None:
+    """What is due goes into its queue; entries can be listed."""
+
+    async def schedule(backend: RedisBackend) -> str:
+        return (await Queue("low", backend).enqueue_in(0, jobs.census)).id
+
+    job_id = shell.library(schedule)
+    pid = tmp_path / "pid"
+
+    shell.rq("scheduler", "--burst", "--interval", "10", "--queue", "low", "-v", "--pid", str(pid))
+
+    assert shell.job(job_id).status == "queued"
+    assert pid.read_text().strip().isdigit()
+    assert shell.rq("cron", "list").strip()
