@@ -10,6 +10,8 @@ import redis.asyncio
 from aiorq2 import Job, JobStatus, Queue, Result, Retry, Worker, connect, get_current_job, signed
 from aiorq2.backends.inspect import WorkerRecord
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.decorators import job
+from aiorq2.doctor import Report, examine
 
 
 async def add(x: int, y: int) -> int:
@@ -136,3 +138,25 @@ def inside_a_job() -> None:
     """There may be no job."""
     assert_type(get_current_job(), Job | None)
     get_current_job().id  # type: ignore[union-attr]  # noqa: B018
+
+
+@job("low", connection="redis://localhost", timeout="1m")
+async def decorated(x: int) -> str:
+    """Do something."""
+    return str(x)
+
+
+async def come_from_rq() -> None:
+    """RQ's words: ``connection``, a decorator, and no arguments that nobody knows."""
+    client = redis.asyncio.Redis()
+
+    assert_type(await decorated(5), str)
+    assert_type(await decorated.enqueue(5), Job)
+    assert_type(await Job.fetch("x", connection=client), Job)
+    assert_type(Job.create(add, (1, 2), connection=client), Job)
+    assert_type(await Worker.find_by_key("rq:worker:x", connection=client), WorkerRecord | None)
+    assert_type(await examine(connect()), Report)
+
+    await decorated("5")  # type: ignore[arg-type]
+    Queue("q", death_penalty_class=object)  # type: ignore[arg-type]
+    Worker("q", worker_ttl=5)  # type: ignore[arg-type]
