@@ -25,6 +25,8 @@ from aiorq2 import (
 from aiorq2.backends.inspect import WorkerRecord
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.cron_sync import Synced
+from aiorq2.decorators import job
+from aiorq2.doctor import Report, examine
 from aiorq2.timing import ManualClock
 
 
@@ -194,3 +196,25 @@ async def schedule(now: datetime) -> None:
 
     await scheduler.schedule(now, add, repeat=1)  # type: ignore[call-overload]
     spec.name = "y"  # type: ignore[misc]
+
+
+@job("low", connection="redis://localhost", timeout="1m")
+async def decorated(x: int) -> str:
+    """Do something."""
+    return str(x)
+
+
+async def come_from_rq() -> None:
+    """RQ's words: ``connection``, a decorator, and no arguments that nobody knows."""
+    client = redis.asyncio.Redis()
+
+    assert_type(await decorated(5), str)
+    assert_type(await decorated.enqueue(5), Job)
+    assert_type(await Job.fetch("x", connection=client), Job)
+    assert_type(Job.create(add, (1, 2), connection=client), Job)
+    assert_type(await Worker.find_by_key("rq:worker:x", connection=client), WorkerRecord | None)
+    assert_type(await examine(connect()), Report)
+
+    await decorated("5")  # type: ignore[arg-type]
+    Queue("q", death_penalty_class=object)  # type: ignore[arg-type]
+    Worker("q", worker_ttl=5)  # type: ignore[arg-type]
