@@ -83,7 +83,7 @@ def _found(module: ModuleType, name: str, path: str) -> RQ:
     found: Any = module
     for part in name.removesuffix("()").split("."):
         found = getattr(found, part, None)
-    app = found() if inspect.isfunction(found) else found
+    app = found() if _is_factory(found) else found
     found = _rq_of_app(app)
     if isinstance(found, RQ) and found is not app:
         found.pin(app)  # it holds its applications weakly, and nobody else has this one
@@ -91,6 +91,17 @@ def _found(module: ModuleType, name: str, path: str) -> RQ:
         what = "there is no such thing" if found is None else f"that is a {type(found).__name__}"
         raise InvalidOption(f"--app {path}: {what}; an aiorq2.RQ is needed")
     return found
+
+
+def _is_factory(found: Any) -> bool:
+    """Whether it is a function that can be called without arguments."""
+    if not inspect.isfunction(found):
+        return False
+    wanted = inspect.signature(found).parameters.values()
+    return all(
+        one.default is not one.empty or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        for one in wanted
+    )
 
 
 def _rq_of_app(found: Any) -> Any:
