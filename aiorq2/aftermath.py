@@ -70,7 +70,7 @@ class Aftermath:
         (record,) = await inspect.records(self._backend, [job_id])
         if record is None or record.status is not JobStatus.FAILED:
             return
-        error = AbandonedJobError(f"job {job_id!r}: the worker that ran it died")
+        error = bridge.also_rqs(AbandonedJobError)(f"job {job_id!r}: the worker that ran it died")
         text = f"{type(error).__name__}: {error}"
         self._webhooks.send(End(record, "failed", self._backend.time(), text))
         job = self._job_class(record, self._backend, self._serializer)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from aiorq2.backends.base import JobRecord
 from aiorq2.errors import BackendRefused
@@ -21,6 +21,9 @@ from aiorq2.states import JobStatus
 
 log = logging.getLogger("aiorq2.worker")
 
+E = TypeVar("E", bound=Exception)
+
+_HOMES = {"JobTimeoutException": "rq.timeouts", "AbandonedJobError": "rq.exceptions"}
 _reading = threading.Lock()
 
 
@@ -46,6 +49,18 @@ def enter(record: JobRecord, serializer: Serializer, client: Callable[[], Any]) 
 def show_status(job: Any, status: JobStatus) -> None:
     """Let an rq job say ``status`` without asking Redis: callbacks run before it is written."""
     job._status = sys.modules["rq.job"].JobStatus(status.value)
+
+
+def also_rqs(kind: type[E]) -> type[E]:
+    """Return an exception of ours that is rq's of the same name as well, where rq is imported: code for RQ catches that one."""
+    ours: Any = kind
+    theirs = getattr(sys.modules.get(_HOMES[kind.__name__]), kind.__name__, None)
+    return kind if theirs is None else _both(ours, theirs)
+
+
+@cache
+def _both(ours: Any, theirs: Any) -> Any:
+    return type(ours.__name__, (ours, theirs), {"__module__": ours.__module__})
 
 
 @cache

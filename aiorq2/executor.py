@@ -260,7 +260,7 @@ class Executor:
         match run.reason:
             case Reason.TIMEOUT:
                 timeout = run.claim.record.real("aio_timeout") or run.claim.record.number("timeout")
-                overdue = JobTimeoutException(
+                overdue = bridge.also_rqs(JobTimeoutException)(
                     f"Task exceeded maximum timeout value ({timeout} seconds)"
                 )
                 where = None if error is None else error.__traceback__

@@ -266,9 +266,10 @@ class Preset:
             return await self._enqueue_at(when, args, kwargs, options)
         if told.keys() & {"repeat", "interval"}:
             refuse_for_recurring(options)
-        return await self._scheduler(options).schedule(
+        made: Job | CronJob = await self._scheduler(options).schedule(
             when, self._helper.wrapped, args, kwargs, **told
         )
+        return made
 
     async def enqueue_often(
         self,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
 
-from aiorq2.backends import inspect
+from aiorq2.backends import inspect, sweeping
 from aiorq2.backends.kept import Source, backend_of
 from aiorq2.errors import InvalidOption, NoSuchGroupError
 from aiorq2.job import Job
@@ -16,8 +16,6 @@ from aiorq2.options import EnqueueData, checked_name
 from aiorq2.serializers import Serializer
 from aiorq2.states import JobStatus
 
-AT_ONCE = 500
-"""How many members one call cleans up."""
 AWAITED = 50
 """How many members ``wait`` waits for at a time; when they have ended, it looks at all of them."""
 
@@ -184,15 +182,7 @@ class Group:
 
     async def cleanup(self) -> int:
         """Forget the jobs that are gone, and the group if none is left; returns how many. Redis: 1 call per 500 jobs."""
-        removed, cursor = 0, b"0"
-        while True:
-            reply = await self.backend.call(
-                "clean_group", group=self.name, cursor=cursor, limit=AT_ONCE
-            )
-            removed += int(reply[1])
-            cursor = reply[2]
-            if cursor == b"0":
-                return removed
+        return await sweeping.clean_group(self.backend, self.name)
 
     # -- how far it is ---------------------------------------------------------------------------------------------------
 

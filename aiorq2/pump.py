@@ -35,7 +35,7 @@ CANCEL_GRACE_S = 2.0
 """How long a job that was told to end may take; after that its slot is written off."""
 POLL_S = 1.0
 """How soon a job that plain rq has pushed is seen, by the one idle worker that watches the queue."""
-SLEEP_S = 0.8
+SLEEP_S = 0.9
 """How long the other idle workers sleep: with the lease of the watch, how soon one of them takes over from one that was killed."""
 BELL_S = 10.0
 """How long one blocking read lasts; looking by the clock goes on meanwhile."""
@@ -315,7 +315,7 @@ class Pump:
         self._is_hungry = claimed.has_more or self._unseen > number
         if claimed.has_ticks and self._ticker is not None:
             self._ticker.wake()
-        next_look_s = SLEEP_S * random.uniform(0.7, 1.0)
+        next_look_s = SLEEP_S * random.uniform(0.85, 1)
         if claimed.is_watching:
             due = POLL_S if claimed.next_due_in is None else max(claimed.next_due_in, 0.001)
             next_look_s = min(POLL_S, due)

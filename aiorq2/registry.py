@@ -135,15 +135,15 @@ class Registry:
         found = await inspect.registry_until(self.backend, self.kind, self.name, until)
         return [_job_id(one) for one in found]
 
-    async def get_expiration_time(self, job_or_id: Job | str) -> datetime | None:
+    async def get_expiration_time(self, job: Job | str) -> datetime | None:
         """Return until when a job is in it; None for ever.
 
         Raises:
             NoSuchJobError: it is not in it.
         """
-        score = await self._score(job_or_id)
+        score = await self._score(job)
         if score is None:
-            raise NoSuchJobError(f"job {_id_of(job_or_id)!r}: it is not in {self!r}")
+            raise NoSuchJobError(f"job {_id_of(job)!r}: it is not in {self!r}")
         return None if score < 0 or math.isinf(score) else datetime.fromtimestamp(score, UTC)
 
     async def _members(self, start: int, end: int, desc: bool) -> list[str]:
@@ -157,7 +157,7 @@ class Registry:
 
     # -- changing --------------------------------------------------------------------------------------------------------
 
-    async def remove(self, job_or_id: Job | str, delete_job: bool = False) -> bool:
+    async def remove(self, job: Job | str, delete_job: bool = False) -> bool:
         """Take a job out of it, as RQ does: its data stays, and it is in no list then. Returns whether it was in it.
 
         Args:
@@ -166,7 +166,7 @@ class Registry:
         Raises:
             InvalidJobOperation: it is to be deleted and runs.
         """
-        job_id = _id_of(job_or_id)
+        job_id = _id_of(job)
         was_in_it = await self.contains(job_id) if delete_job else False
         if delete_job:
             await self.backend.delete(job_id)
@@ -220,7 +220,7 @@ class CanceledJobRegistry(Registry):
         """As in RQ: what was cancelled has no time that could be over."""
         raise NotImplementedError("canceled jobs are listed by the time of their cancelling")
 
-    async def get_expiration_time(self, job_or_id: Job | str) -> datetime | None:
+    async def get_expiration_time(self, job: Job | str) -> datetime | None:
         """As above."""
         raise NotImplementedError("canceled jobs are listed by the time of their cancelling")
 
@@ -238,7 +238,7 @@ class StartedJobRegistry(Registry):
         pairs = [one.rpartition(":") for one in await self._members(start, end, desc)]
         return [(job or execution, execution if job else "") for job, _, execution in pairs]
 
-    async def remove(self, job_or_id: Job | str, delete_job: bool = False) -> bool:
+    async def remove(self, job: Job | str, delete_job: bool = False) -> bool:
         """As in RQ: a run is not taken out; ``job.cancel()`` ends it."""
         raise NotImplementedError("a run is not taken out of its registry: cancel the job")
 
@@ -302,14 +302,14 @@ class ScheduledJobRegistry(Registry):
     kind = "scheduled"
     statuses = (JobStatus.SCHEDULED,)
 
-    async def schedule(self, job_or_id: Job | str, moment: datetime) -> None:
+    async def schedule(self, job: Job | str, scheduled_datetime: datetime) -> None:
         """Give a scheduled job another time; a naive ``datetime`` is UTC. (A new one is scheduled with ``queue.enqueue_at``.)
 
         Raises:
             NoSuchJobError: it is gone.
             InvalidJobOperation: it is not scheduled.
         """
-        await self.backend.reschedule(_id_of(job_or_id), as_utc(moment).timestamp())
+        await self.backend.reschedule(_id_of(job), as_utc(scheduled_datetime).timestamp())
 
     async def get_jobs_to_schedule(
         self, timestamp: float | None = None, chunk_size: int = 1000

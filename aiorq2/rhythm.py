@@ -6,7 +6,7 @@ up to ``jitter`` seconds later.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
@@ -25,8 +25,9 @@ GRACE_S = 10
 MIN_GRACE_S = 1
 MIN_INTERVAL_S = 0.1
 MAX_HISTORY = 1000
-MAX_TICKS = 100
-"""How many ticks of an entry one plan runs; what is left comes with the next one, at once."""
+MAX_TICKS: Mapping[Overlap, int] = {"allow": 50, "skip": 50, "queue": 20, "replace": 20}
+"""How many ticks of an entry one plan runs; what is left comes with the next one, at once. Those that look at earlier runs cost
+Redis more, and none must keep it busy for more than a few milliseconds."""
 MAX_CATCH_UP = 1000
 """How many missed ticks ``catch_up="all"`` runs at the most, the latest ones."""
 _MILLISECOND = 0.001
@@ -229,27 +230,29 @@ class Plan:
 def plan(rhythm: Rhythm, policies: Policies, pending: float, now: float) -> Plan:
     """Return what is to be done at ``now`` about an entry whose tick ``pending`` is due.
 
-    Bounded: at most ``MAX_TICKS`` runs; the rest is pending, and due, after them.
+    Bounded: at most ``MAX_TICKS`` runs, by the policy; the rest is pending, and due, after them.
     """
     if now - rhythm.due(pending) <= policies.grace:
-        return _each(rhythm, pending, now)
+        return _each(rhythm, policies, pending, now)
     match policies.catch_up:
         case "all":
             first = _newest(rhythm, pending, now, MAX_CATCH_UP)
-            made = _each(rhythm, first, now)
+            made = _each(rhythm, policies, first, now)
             return Plan(made.ticks, made.next, has_missed=first > pending)
         case "last":
             last = rhythm.latest(now, pending)
             return Plan((last,), rhythm.next(last), has_missed=last > pending)
         case _:
-            made = _each(rhythm, _first_in_time(rhythm, pending, now - policies.grace), now)
+            first_in_time = _first_in_time(rhythm, pending, now - policies.grace)
+            made = _each(rhythm, policies, first_in_time, now)
             return Plan(made.ticks, made.next, has_missed=True)
 
 
-def _each(rhythm: Rhythm, first: float | None, now: float) -> Plan:
+def _each(rhythm: Rhythm, policies: Policies, first: float | None, now: float) -> Plan:
     ticks: list[float] = []
+    most = MAX_TICKS[policies.overlap]
     for tick in rhythm.from_(first):
-        if rhythm.due(tick) > now or len(ticks) == MAX_TICKS:
+        if rhythm.due(tick) > now or len(ticks) == most:
             return Plan(tuple(ticks), tick)
         ticks.append(tick)
     return Plan(tuple(ticks), None)

@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 
+from aiorq2 import bridge
 from aiorq2.backends.base import Claim
 from aiorq2.errors import JobTimeoutException
 from aiorq2.loops import Work, closing
@@ -77,7 +78,9 @@ class Run:
                 cancel_elsewhere()
         else:
             self._raise_in_thread(
-                JobTimeoutException if reason is Reason.TIMEOUT else asyncio.CancelledError
+                bridge.also_rqs(JobTimeoutException)
+                if reason is Reason.TIMEOUT
+                else asyncio.CancelledError
             )
         if self.on_interrupt is not None:
             self.on_interrupt(self)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, overload
 from uuid import uuid4
 
 from aiorq2.agenda import Agenda, id_of
@@ -88,6 +88,40 @@ class Scheduler(Agenda):
         queue = self._queue_for(kwargs.pop("queue_name", None))
         return await queue.enqueue_in(time_delta, func, *args, **kwargs)
 
+    @overload
+    async def schedule(
+        self,
+        scheduled_time: datetime | Duration,
+        func: Func,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        interval: None = None,
+        repeat: None = None,
+        **options: Any,
+    ) -> Job: ...
+    @overload
+    async def schedule(
+        self,
+        scheduled_time: datetime | Duration,
+        func: Func,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        interval: Duration,
+        repeat: int | None = None,
+        **options: Any,
+    ) -> CronJob: ...
+    @overload
+    async def schedule(
+        self,
+        scheduled_time: timedelta | float | str,
+        func: Func,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        repeat: int,
+        **options: Any,
+    ) -> CronJob: ...
     async def schedule(
         self,
         scheduled_time: datetime | Duration,

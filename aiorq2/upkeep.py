@@ -245,7 +245,8 @@ class Reaper:
 
 class Sweeper:
     """See now and then to what nobody waits for: jobs whose time in the registries is over, workers that are gone, places in rate
-    limits whose jobs are gone, jobs whose parents are done and that were not told, and those that an rq worker took and died."""
+    limits whose jobs are gone, groups of which none is left, jobs whose parents are done and that were not told, and those that an
+    rq worker took and died."""
 
     INTERVAL_S = 60.0
     READY_S = 10.0
@@ -281,4 +282,5 @@ class Sweeper:
                     moved,
                 )
         await sweeping.sweep_rates(self._backend)
+        await sweeping.sweep_groups(self._backend)
         return removed

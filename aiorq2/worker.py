@@ -314,8 +314,11 @@ class Worker(Roster):
         )
         self._heartbeat.start()
         self._may_reap_after = await reap_after(self._backend, self._seat.lease)
+        # Not before: what a worker may do without, such as INFO, has been asked for by now, and a refusal was an answer.
+        self._backend.exchange.outlasts_refusals = not pump.appetite.burst
         if time.monotonic() - began > 1:  # Redis was away until now, for the others as well
             self._may_reap_after = time.monotonic() + self._seat.lease
+        self._backend.exchange.outlasts_refusals = not pump.appetite.burst
         reaper = Reaper(
             self._backend,
             self.queues,

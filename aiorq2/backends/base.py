@@ -158,7 +158,7 @@ class ClaimRequest:
     share: int = 0
     """How many jobs one queue may give at the most; 0 for as many as there are."""
     promote: int = 100
-    watch_s: float = 1.2
+    watch_s: float = 1.1
 
 
 @dataclass(frozen=True, slots=True)

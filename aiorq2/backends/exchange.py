@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from aiorq2.errors import BackendError, BackendFull, BackendRefused, BackendUnav
 from aiorq2.timing import backoff
 
 log = logging.getLogger("aiorq2.backend")
+
+COMPLAIN_EVERY_S = 60.0
 
 
 class Exchange:
@@ -37,6 +40,9 @@ class Exchange:
         self._given_clock = given_clock
         self.reloads = 0
         """How often scripts were missing: then a command may have run before those that stood before it in its pipeline."""
+        self.outlasts_refusals = False
+        """Whether a refusal is waited out like an absence: who has been at work gives nothing up while somebody edits an ACL."""
+        self._complained_at = -math.inf
 
     async def send(
         self, line: Line, commands: Sequence[Command], *, retry_for: float | None = -1
@@ -65,7 +71,9 @@ class Exchange:
                 raise BackendUnavailable(
                     f"Redis at {self._location} {_plain(error)}; the call can be repeated"
                 ) from error
-            if attempt == 3:
+            if is_refusal(error):
+                self._complain(error)
+            elif attempt == 3:
                 log.warning("Redis at %s %s; trying again", self._location, _plain(error))
             await asyncio.sleep(pause)
         if attempt >= 3:
@@ -79,7 +87,7 @@ class Exchange:
         try:
             answers = await line.run([commands[index] for index in open_])
         except Exception as error:
-            if is_transient(error):
+            if self._passes(error):
                 return open_, error
             raise self.final(error) from error
         still: list[int] = []
@@ -89,7 +97,7 @@ class Exchange:
             if isinstance(answer, NoScriptError):
                 still.append(index)
                 is_missing = True
-            elif isinstance(answer, BaseException) and is_transient(answer):
+            elif isinstance(answer, BaseException) and self._passes(answer):
                 still.append(index)
                 reason = answer
             else:
@@ -105,14 +113,27 @@ class Exchange:
         try:
             for answer in await line.run([["SCRIPT", "LOAD", text] for text in texts]):
                 if isinstance(answer, BaseException):
-                    if is_transient(answer):
+                    if self._passes(answer):
                         return answer
                     raise self.final(answer)
         except Exception as error:
-            if not is_transient(error):
+            if not self._passes(error):
                 raise self.final(error) from error
             return error
         return None
+
+    def _passes(self, error: BaseException) -> bool:
+        is_lacking = "unknown command" in str(error)  # that does not change
+        return is_transient(error) or (
+            self.outlasts_refusals and is_refusal(error) and not is_lacking
+        )
+
+    def _complain(self, error: BaseException) -> None:
+        """Say that Redis refuses us, once a minute."""
+        now = asyncio.get_running_loop().time()
+        if now - self._complained_at > COMPLAIN_EVERY_S:
+            self._complained_at = now
+            log.error("%s; trying again until it does not", self.final(error))
 
     def _script(self, name: str) -> scripts.Script:
         return scripts.load(name, given_clock=self._given_clock)
@@ -125,7 +146,7 @@ class Exchange:
             return BackendFull(
                 f"Redis at {self._location} is out of memory (maxmemory); nothing was enqueued"
             )
-        if is_refusal(error) or "unauthenticated" in str(error):  # what NOAUTH is for long commands
+        if is_refusal(error):
             reason = "it wants a password" if _wants_password(error) else str(error)
             return BackendRefused(f"Redis at {self._location} refuses: {reason}")
         if is_transient(error):

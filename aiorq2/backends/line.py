@@ -49,6 +49,13 @@ _REFUSED = (
 )
 """Beginnings of the error replies that waiting does not mend."""
 
+_REFUSED_WITHIN = (
+    "unauthenticated",  # NOAUTH, for long commands
+    "can't run this command or subcommand",  # a right that only a script needs
+    "ACL failure in script",
+)
+"""What stands in others of them."""
+
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same command may well succeed a little later."""
@@ -77,7 +84,12 @@ def is_refusal(error: BaseException) -> bool:
     """Whether Redis does not want us: wrong password, missing rights, a command it does not have."""
     if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
         return True
-    return isinstance(error, RedisError) and str(error).removeprefix("ERR ").startswith(_REFUSED)
+    if not isinstance(error, RedisError):
+        return False
+    text = str(error)
+    return text.removeprefix("ERR ").startswith(_REFUSED) or any(
+        words in text for words in _REFUSED_WITHIN
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -40,7 +40,7 @@ from aiorq2.backends.exchange import Exchange
 from aiorq2.backends.keys import Keys
 from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
-from aiorq2.backends.replies import raise_for
+from aiorq2.backends.replies import naming, raise_for
 from aiorq2.backends.waiting import News, Waiting
 from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
@@ -255,13 +255,15 @@ class RedisBackend:
         """
         commands = [self._command("add", *wire.spec_arguments(spec, replace)) for spec in specs]
         if len(commands) == 1:
-            reply = await self.home.calls.call(commands[0])
+            with naming(Verb.ADD, specs[0].id):
+                reply = await self.home.calls.call(commands[0])
             raise_for(Verb.ADD, specs[0].id, reply)
             return [JobStatus(reply[1].decode())]
         replies = await self.home.calls.call_many(commands)
         for spec, reply in zip(specs, replies, strict=True):
-            if isinstance(reply, BaseException):
-                raise reply
+            with naming(Verb.ADD, spec.id):
+                if isinstance(reply, BaseException):
+                    raise reply
             raise_for(Verb.ADD, spec.id, reply)
         return [JobStatus(reply[1].decode()) for reply in replies]
 
@@ -272,9 +274,9 @@ class RedisBackend:
             NoSuchJobError: there is none.
             InvalidJobOperation: it is not scheduled.
         """
-        raise_for(
-            Verb.RESCHEDULE, job_id, await self._call("reschedule", id=job_id, at=repr(due_at))
-        )
+        with naming(Verb.RESCHEDULE, job_id):
+            reply = await self._call("reschedule", id=job_id, at=repr(due_at))
+        raise_for(Verb.RESCHEDULE, job_id, reply)
 
     async def promote(self, queue: str, *, limit: int = 100) -> tuple[int, float | None]:
         """Move due jobs of a queue into it. Returns how many, and the next due time (epoch seconds). Redis: 1 call."""
@@ -448,14 +450,15 @@ class RedisBackend:
     async def _cancel(
         self, verb: Verb, job_id: str, enqueue_dependents: int, running_only: int
     ) -> str | None:
-        reply = await self._call(
-            "cancel",
-            id=job_id,
-            token=uuid4().hex,
-            now_iso=to_iso(self.time()),
-            enqueue_dependents=enqueue_dependents,
-            running_only=running_only,
-        )
+        with naming(verb, job_id):
+            reply = await self._call(
+                "cancel",
+                id=job_id,
+                token=uuid4().hex,
+                now_iso=to_iso(self.time()),
+                enqueue_dependents=enqueue_dependents,
+                running_only=running_only,
+            )
         raise_for(verb, job_id, reply)
         if _has_more(reply):
             await self.release()
@@ -473,14 +476,15 @@ class RedisBackend:
             NoSuchJobError: there is none.
             InvalidJobOperation: it has not ended, or is in none of these statuses.
         """
-        reply = await self._call(
-            "requeue",
-            id=job_id,
-            token=uuid4().hex,
-            now_iso=to_iso(self.time()),
-            at_front=int(at_front),
-            among=f" {' '.join(among)} " if among else "",
-        )
+        with naming(Verb.REQUEUE, job_id):
+            reply = await self._call(
+                "requeue",
+                id=job_id,
+                token=uuid4().hex,
+                now_iso=to_iso(self.time()),
+                at_front=int(at_front),
+                among=f" {' '.join(among)} " if among else "",
+            )
         raise_for(Verb.REQUEUE, job_id, reply)
 
     async def delete(self, job_id: str) -> None:
@@ -490,9 +494,10 @@ class RedisBackend:
             NoSuchJobError: there is none.
             InvalidJobOperation: it is running.
         """
-        reply = await self._call(
-            "delete", id=job_id, token=uuid4().hex, now_iso=to_iso(self.time())
-        )
+        with naming(Verb.DELETE, job_id):
+            reply = await self._call(
+                "delete", id=job_id, token=uuid4().hex, now_iso=to_iso(self.time())
+            )
         raise_for(Verb.DELETE, job_id, reply)
         if _has_more(reply):
             await self.release()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from aiorq2.errors import (
     AiorqError,
     BackendError,
+    BackendUnavailable,
     DuplicateJobError,
     InvalidJobOperation,
     NoSuchJobError,
@@ -24,6 +27,19 @@ def raise_for(verb: Verb, name: str, reply: Any) -> None:
         return
     status = reply[1].decode() if len(reply) > 1 and isinstance(reply[1], bytes) else ""
     raise _error(word, verb.value.replace("_", " "), name, status)
+
+
+@contextmanager
+def naming(verb: Verb, job_id: str) -> Iterator[None]:
+    """Have what goes wrong with Redis inside name the job and what was asked for; several callers may share one failure."""
+    try:
+        yield
+    except BackendError as error:
+        asked = verb.value.replace("_", " ")
+        fact = (
+            f"no answer to {asked}" if isinstance(error, BackendUnavailable) else f"cannot {asked}"
+        )
+        raise type(error)(f"job {job_id!r}: {fact}: {error}") from error
 
 
 def _error(word: Reply, verb: str, name: str, status: str) -> AiorqError:

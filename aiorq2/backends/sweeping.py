@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aiorq2.backends.line import Command
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.timing import to_iso
 
@@ -70,6 +71,38 @@ async def sweep_rates(backend: RedisBackend) -> int:
         cursor = reply[2]
         if cursor == b"0":
             return freed
+
+
+async def sweep_groups(backend: RedisBackend, *, limit: int = 20) -> int:
+    """Forget groups of which no job is left; each call looks at some others, ``limit`` at the most. Returns how many members went.
+
+    Redis: 1 call, 2 pipelines for all of them, and 1 call per 500 members that are gone.
+    """
+    keys = backend.keys
+    (groups,) = await backend.run(["SRANDMEMBER", keys.groups(), limit])
+    if not groups:
+        return 0
+    names = [one.decode("utf-8", "replace") for one in groups]
+    sampling: list[Command] = [["SRANDMEMBER", keys.group(one), 10] for one in names]
+    samples = await backend.run(*sampling)
+    ids = [[keys.job(one.decode("utf-8", "replace")) for one in sample] for sample in samples]
+    alive = await backend.run(*[["EXISTS", "", *sample] for sample in ids])
+    left = [name for name, count in zip(names, alive, strict=True) if not count]
+    return sum([await clean_group(backend, name) for name in left])
+
+
+async def clean_group(backend: RedisBackend, group: str) -> int:
+    """Take the jobs that are gone out of a group, and forget it if none is left; returns how many.
+
+    Redis: 1 call per 500 members.
+    """
+    removed, cursor = 0, b"0"
+    while True:
+        reply = await backend.call("clean_group", group=group, cursor=cursor, limit=SLICE)
+        removed += int(reply[1])
+        cursor = reply[2]
+        if cursor == b"0":
+            return removed
 
 
 async def compact(backend: RedisBackend, queue: str) -> int:

@@ -83,8 +83,9 @@ def _found(module: ModuleType, name: str, path: str) -> RQ:
     found: Any = module
     for part in name.removesuffix("()").split("."):
         found = getattr(found, part, None)
-    app = found() if _is_factory(found) else found
-    found = _rq_of_app(app)
+    if inspect.isfunction(found) and (name.endswith("()") or name in _FACTORIES):
+        found = found()
+    app, found = found, _rq_of_app(found)
     if isinstance(found, RQ) and found is not app:
         found.pin(app)  # it holds its applications weakly, and nobody else has this one
     if not isinstance(found, RQ):
@@ -93,15 +94,8 @@ def _found(module: ModuleType, name: str, path: str) -> RQ:
     return found
 
 
-def _is_factory(found: Any) -> bool:
-    """Whether it is a function that can be called without arguments."""
-    if not inspect.isfunction(found):
-        return False
-    wanted = inspect.signature(found).parameters.values()
-    return all(
-        one.default is not one.empty or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
-        for one in wanted
-    )
+_FACTORIES = ("create_app", "make_app")
+"""Functions that are called without being asked: the names that Quart and Flask know."""
 
 
 def _rq_of_app(found: Any) -> Any:

@@ -111,6 +111,8 @@ def sync(
     async def work(backend: RedisBackend) -> Synced:
         own = getattr(found, "sync_crons", None)
         if inspect.iscoroutinefunction(own):
+            if dry_run and "dry_run" not in inspect.signature(own).parameters:
+                raise InvalidOption(f"{target[:100]!r} cannot say beforehand what it would do")
             done: Synced = await own(backend=backend, **({"dry_run": True} if dry_run else {}))
             return done
         scheduler = Scheduler(queue, backend=backend, serializer=connection.serializer(serializer))

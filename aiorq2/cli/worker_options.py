@@ -58,7 +58,7 @@ _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         help="How long results are kept where the job does not say; -1 for ever.",
     ),
     option("-ds", "--dequeue-strategy", type=_STRATEGY, default="default", show_default=True, help="Which queue comes next."),
-    option("-s/ ", "--with-scheduler/--no-scheduler", default=True, help="Move due jobs into the queues (the default) or not."),
+    option("-s/ ", "--with-scheduler/--no-scheduler", default=True, help="See to what is due (the default) or leave it to others."),
     flag("--strict", help="Refuse a Redis that may drop jobs when its memory is full."),
     flag("--reload", help="Start anew when a .py file beneath the current folder changes; for development."),
     option("--log-level", "--logging_level", type=_LEVEL, default="info", show_default=True, help="What is logged."),

@@ -112,6 +112,12 @@ KINDS: dict[str, Kind] = {
             advice="start a worker for the queue",
         ),
         Kind(
+            "overdue-cron",
+            "queue {where}: recurring entries were due more than {detail} ago and have not run",
+            "no worker or scheduler looks at this queue",
+            advice="start a worker for the queue",
+        ),
+        Kind(
             "left-ready",
             "queue {where}: {count} ready for more than {detail} and not in the queue",
             "the process of rq that was to enqueue them has died",

@@ -139,14 +139,7 @@ async def _sweep_rates(backend: RedisBackend, finding: Finding) -> int:
 
 
 async def _clean_group(backend: RedisBackend, finding: Finding) -> int:
-    cursor = b"0"
-    removed = 0
-    while True:
-        reply = await backend.call("clean_group", group=finding.where, cursor=cursor, limit=500)
-        removed += int(reply[1])
-        cursor = reply[2]
-        if cursor == b"0":
-            return removed
+    return await sweeping.clean_group(backend, finding.where)
 
 
 async def _forget_worker(backend: RedisBackend, finding: Finding) -> int:

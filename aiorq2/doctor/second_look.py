@@ -11,7 +11,7 @@ from aiorq2.doctor.findings import Gathering
 from aiorq2.doctor.lifetimes import immortal
 from aiorq2.doctor.places import Places
 from aiorq2.doctor.registries import gone, idle, members_gone
-from aiorq2.doctor.surroundings import locks, missing_workers
+from aiorq2.doctor.surroundings import late_keys, locks, missing_workers
 from aiorq2.doctor.suspects import Suspect, Suspects, trace_of
 from aiorq2.doctor.tour import Tour
 
@@ -44,6 +44,7 @@ class SecondLook:
             "no-ttl": self._immortal,
             "unlisted-queue": self._unlisted,
             "overdue": self._late,
+            "overdue-cron": self._late,
             "left-ready": self._late,
             "stuck-slot": self._idle,
             "empty-group": self._empty,
@@ -127,9 +128,8 @@ class SecondLook:
         return await self._of_jobs_gone(await self._scored(suspects, keys))
 
     async def _late(self, suspects: Found) -> Found:
-        registries = {"overdue": "scheduled", "left-ready": "ready"}
-        keys = [registry_key(self._tour.keys, registries[one.kind], one.where) for one in suspects]
-        return await self._scored(suspects, keys)
+        keys = late_keys(self._tour.keys)
+        return await self._scored(suspects, [keys[one.kind](one.where) for one in suspects])
 
     async def _idle(self, suspects: Found) -> Found:
         keys = [self._tour.keys.rate_allowed(one.where) for one in suspects]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aiorq2.backends import browse, inspect
 from aiorq2.backends.browse import FOR_EVER
 from aiorq2.backends.health import OLDEST, server_facts, version_of
+from aiorq2.backends.keys import Keys
 from aiorq2.backends.line import Command
 from aiorq2.doctor.findings import Gathering
 from aiorq2.doctor.suspects import Suspects
@@ -77,18 +78,23 @@ class Lock:
 
 
 async def look_at_schedules(tour: Tour, queues: Sequence[str], suspects: Suspects) -> None:
-    """Note locks of schedulers that are gone, and jobs that nobody moves though their time has come. Redis: 5 pipelines."""
+    """Note locks of schedulers that are gone, and jobs that nobody moves though their time has come. Redis: 6 pipelines."""
     for queue, lock in zip(queues, await locks(tour, queues), strict=True):
         if lock is not None and lock.is_stale:
             suspects.add("stale-lock", queue, queue, detail=lock.holder)
     late = f"{await browse.clock(tour.backend) - LATE_S:.6f}"
-    for kind, key in (("overdue", tour.keys.scheduled), ("left-ready", tour.keys.ready)):
+    for kind, key in late_keys(tour.keys).items():
         commands: list[Command] = [
             ["ZRANGEBYSCORE", key(queue), "-inf", late, "LIMIT", 0, MOST] for queue in queues
         ]
         for queue, ids in zip(queues, await browse.read(tour.backend, commands), strict=True):
             for one in ids or ():
                 suspects.add(kind, queue, browse.text_of(one), detail=f"{LATE_S} s")
+
+
+def late_keys(keys: Keys) -> dict[str, Callable[[str], str]]:
+    """Return the sorted sets of queues in which nothing should stay once its time has come, by what it is if it does."""
+    return {"overdue": keys.scheduled, "overdue-cron": keys.crons, "left-ready": keys.ready}
 
 
 async def locks(tour: Tour, queues: Sequence[str]) -> list[Lock | None]:

@@ -151,17 +151,16 @@ async def test_result_of_none_in_the_stream_is_an_entry_without_value(
 
 
 @pytest.mark.parametrize(
-    ("exhausted", "is_known", "types"),
+    ("exhausted", "types"),
     [
-        (False, False, ("2", None)),
-        (True, False, ("2", "5")),
-        (True, True, ("5", None)),
+        (False, ("2", None)),
+        (True, ("2", "5")),
     ],
 )
 async def test_failure_is_an_entry_with_its_traceback(
-    backend: RedisBackend, exhausted: bool, is_known: bool, types: tuple[str, str | None]
+    backend: RedisBackend, exhausted: bool, types: tuple[str, str | None]
 ) -> None:
-    """A failure leaves RQ's entry; one that asked for a retry too many has RQ's type for that, where rq's readers know it."""
+    """A failure leaves RQ's entry; so does a job that asked for a retry too many, where rq's readers might not know the type."""
     claimed = await stage.start(backend)
 
     outcome = Failed(
@@ -169,7 +168,6 @@ async def test_failure_is_an_entry_with_its_traceback(
         "builtins.ValueError",
         "Traceback…\nValueError: b\u00f6\ud800",
         exhausted,
-        is_known,
     )
     await stage.settle(backend, claimed, outcome)
 
@@ -178,6 +176,34 @@ async def test_failure_is_an_entry_with_its_traceback(
     text = wire.unpack_text(entry["exc_string"].encode())
     assert text == "Traceback…\nValueError: b\u00f6\\ud800"
     assert entry["aio_attempt"] == "1"
+
+
+async def test_retry_of_rq_is_an_entry_without_traceback(backend: RedisBackend) -> None:
+    """Where rq's readers know the types, they find the ``rq.Retry`` in the place of a result: nothing was raised."""
+    claimed = await stage.start(backend)
+    asked = Retried(
+        ENDED_AT,
+        "aiorq2.Retry",
+        "…",
+        0,
+        False,
+        number_of_retries=1,
+        is_known_to_rq=True,
+        value=b"R",
+    )
+    await stage.settle(backend, claimed, asked)
+    claimed = await stage.claim_one(backend)
+    await stage.settle(
+        backend,
+        claimed,
+        Failed(ENDED_AT, "aiorq2.Retry", "…", True, is_known_to_rq=True, value=b"R"),
+    )
+
+    entries = await stage.entries(backend, claimed.job_id)
+    assert sorted(one["type"] for one in entries) == ["4", "5"]
+    for entry in entries:
+        assert b64decode(entry["return_value"]) == b"R"
+        assert not {"exc_string", "aio_type"} & entry.keys()
 
 
 async def test_every_attempt_leaves_an_entry(backend: RedisBackend) -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.faults import settings
+from tests.faults.checker import SECRET
 from tests.faults.figures import Report
 from tests.faults.site import Site
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.redis_server import RedisServer
+
+pytest.register_assert_rewrite("tests.faults.histories")
 
 
 def pytest_report_header() -> str:
@@ -21,8 +24,8 @@ def pytest_report_header() -> str:
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    """A Redis of this test's own, which keeps what it has acknowledged."""
-    with RedisServer(appendonly="always", extra=["--enable-debug-command", "local"]) as server:
+    """A Redis of this test's own, which keeps what it has acknowledged, and wants a password."""
+    with RedisServer(appendonly="always", requirepass=SECRET) as server:
         yield server
 
 

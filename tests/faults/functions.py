@@ -113,6 +113,12 @@ async def remember(ledger: str, value: int) -> int:
         return 2 * value
 
 
+async def weigh(ledger: str, load: str) -> int:
+    """Return how much there is."""
+    with entry(ledger):
+        return len(load)
+
+
 async def hold(ledger: str, gate: str) -> str:
     """Wait until the file ``gate`` exists."""
     with entry(ledger):

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
-    precondition,
     rule,
 )
 
@@ -244,12 +243,13 @@ class Histories(RuleBasedStateMachine):
         """More of it: most histories should have some."""
         self.work(seat, endings, lost=False)
 
-    @precondition(lambda self: self.claims)
     @rule(choice=st.integers(0, 100), is_live=st.booleans(), ending=ENDING, lost=st.booleans())
     def settle(self, choice: int, is_live: bool, ending: Ending, lost: bool) -> None:
         """End a run: one that owns its job, or any that there ever was, as a worker does that comes too late."""
         held = self._held()
         claims = held if is_live and held else self.claims
+        if not claims:
+            return
         claim = claims[choice % len(claims)]
         self._end(claim, ending.of(claim), lost)
 

@@ -97,7 +97,7 @@ class Model:
         self.releasing: dict[str, str] = {}
         self.expired: set[str] = set()
         """Ids whose jobs are gone because their time was over."""
-        self.now = 0.0
+        self.now = 1e9
         self.judged = 0
         """How often a job was asked whether it may run, since one that it waited for had ended."""
 
@@ -155,7 +155,8 @@ class Model:
         for _, job_id in due:
             del scheduled[job_id]
             job = self.jobs.get(job_id)
-            if job is not None and job.status == "scheduled":
+            is_it = job is not None and job.terms.queue == queue  # not another job of the same id
+            if is_it and job is not None and job.status == "scheduled":
                 self._come_due(job_id, job)
         return len(due)
 
@@ -551,7 +552,8 @@ class Model:
                 break
             del rate.waiting[job_id]
             job = self.jobs.get(job_id)
-            if job is not None and job.status == "rate_limited":
+            is_it = job is not None and job.terms.rate is not None and job.terms.rate[0] == key
+            if is_it and job is not None and job.status == "rate_limited":
                 rate.allowed.add(job_id)
                 job.status = "queued"
                 self._push(job_id, job.terms.queue, job.at_front)

@@ -13,6 +13,7 @@ from typing import Any
 from aiorq2 import Job, JobStatus, Queue, connect
 from aiorq2.backends import scripts
 from tests.faults import ledger
+from tests.faults.checker import SECRET
 from tests.faults.ledger import Run
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
@@ -36,11 +37,13 @@ class Site:
         self.workers: list[WorkerProcess] = []
 
     async def close(self) -> None:
-        """End every process and connection."""
+        """End every process and connection. Whatever the test was about: nobody has told the password."""
+        told = [worker.name for worker in self.workers if SECRET in worker.output()]
         for worker in self.workers:
             worker.close()
         self.proxy.heal()
         await self.backend.close()
+        assert told == [], f"the password is in the output of {told}"
 
     def start_worker(
         self,
@@ -51,9 +54,9 @@ class Site:
         **how: Any,
     ) -> WorkerProcess:
         """Start a worker process, on the proxy unless told otherwise; ``how`` is for ``WorkerProcess``."""
-        arguments = ["--url", url or self.proxy.url, "--lease", str(lease), *options, *queues]
         how.setdefault("name", f"w{len(self.workers) + 1}")
-        worker = WorkerProcess(arguments, **how)
+        env = {"AIORQ2_URL": url or self.proxy.url, **how.pop("env", {})}
+        worker = WorkerProcess(["--lease", str(lease), *options, *queues], env=env, **how)
         self.workers.append(worker)
         return worker
 
@@ -142,3 +145,9 @@ def cpu_s(pid: int) -> float:
     for part in told.stdout.decode().strip().split(":"):  # macOS: 0:01.25
         seconds = seconds * 60 + float(part)
     return seconds
+
+
+def memory_mb(pid: int) -> float:
+    """Return how much memory a process has in use."""
+    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, check=True)
+    return int(told.stdout) / 1024

@@ -158,7 +158,9 @@ class _Reader:
         prefix = self._backend.key_prefix
         keys, clock = await self._backend.run(["KEYS", f"{prefix}:*"], ["TIME"])
         self._now = int(clock[0]) + int(clock[1]) / 1e6
-        kinds = await self._backend.run(*[["TYPE", key] for key in keys])
+        types = await self._backend.run(*[["TYPE", key] for key in keys])
+        lasting = [(key, kind) for key, kind in zip(keys, types, strict=True) if kind != b"none"]
+        keys, kinds = [key for key, _ in lasting], [kind for _, kind in lasting]
         reads = [_READ[kind](key) for key, kind in zip(keys, kinds, strict=True)]
         values = await self._backend.run(*reads, *[["PTTL", key] for key in keys])
         for key, value, left in zip(keys, values, values[len(keys) :], strict=False):

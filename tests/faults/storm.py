@@ -33,6 +33,7 @@ class Weather:
     Args:
         jobs: how many there are, evenly over ``seconds``.
         kill_every: seconds between two kills of a random worker; 0 for none.
+        stop_every: seconds between two SIGTERM, each to the oldest worker, which is replaced; 0 for none.
         freeze_every: seconds between two freezes of a random worker for three leases; 0 for none.
         reset_every: seconds between two resets of all connections; 0 for none.
         restarts: how often Redis is killed and restarted, evenly over the time.
@@ -44,6 +45,7 @@ class Weather:
     jobs: int
     seconds: float
     kill_every: float = 1.0
+    stop_every: float = 0.0
     freeze_every: float = 0.0
     reset_every: float = 2.0
     restarts: int = 0
@@ -61,6 +63,7 @@ class Storm:
     def __init__(self, site: Site, weather: Weather, seed: int) -> None:
         self.site = site
         self.weather = weather
+        self.seed = seed
         self.dice = random.Random(seed)
         self.jobs: dict[str, Job] = {}
         self.plans: dict[str, Plan] = {}
@@ -69,6 +72,8 @@ class Storm:
         self.living: list[WorkerProcess] = []
         self.deaths: dict[str, float] = {}
         self.lost: defaultdict[str, list[float]] = defaultdict(list)
+        self.statuses: list[int] = []
+        """With what the workers ended that were told to stop."""
         self.frozen: set[asyncio.Task[None]] = set()
         self.in_flight: Counter[str] = Counter()
         self.ended_at: dict[str, float] = {}
@@ -85,6 +90,7 @@ class Storm:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._every(self.weather.kill_every, self._kill_one))
+                group.create_task(self._every(self.weather.stop_every, self._stop_one))
                 group.create_task(self._every(self.weather.freeze_every, self._freeze_one))
                 group.create_task(self._every(self.weather.reset_every, self._reset))
                 pause = self.weather.seconds / (self.weather.restarts + 1)
@@ -169,6 +175,12 @@ class Storm:
         self.deaths[str(victim.name)] = time.monotonic()
         await asyncio.to_thread(victim.kill)
         self.living.append(self._start())
+
+    async def _stop_one(self) -> None:
+        victim = self.living.pop(0)  # the oldest: it has begun to listen
+        self.living.append(self._start())
+        victim.terminate()
+        self.statuses.append(await asyncio.to_thread(victim.wait, 40))
 
     async def _freeze_one(self) -> None:
         victim, lost_at = await self._pause_one()

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
-from collections import Counter
 from typing import Any
 
 import pytest
 
-from aiorq2 import JobStatus, Retry
-from aiorq2.backends import scripts
+from aiorq2 import JobStatus
 from tests.faults import functions
-from tests.faults.checker import Evidence, Plan, violations
 from tests.faults.figures import Report
 from tests.faults.site import LEASE_S, Site, listens, open_gate
-from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
+from tests.support.processes import is_alive
 
 pytestmark = pytest.mark.slow
 
@@ -81,44 +79,36 @@ async def test_kill_of_a_job_that_must_not_run_twice(site: Site) -> None:
     assert len(site.runs_of(job)) == 1
 
 
-@pytest.mark.parametrize("is_sent", [True, False], ids=["sent", "unsent"])
-@pytest.mark.parametrize("verb", ["claim", "finish", "retry", "fail"])
-async def test_kill_at_a_call_to_redis(site: Site, verb: str, is_sent: bool) -> None:
-    """A worker that dies just before or after it has claimed or settled loses nothing; each job is run at most once more."""
-    plans: dict[str, Plan] = {}
-    for number in range(4):
-        function = functions.work if number % 2 else functions.work_sync
-        job = await site.queue.enqueue(function, site.ledger, number, 0.05)
-        plans[job.id] = Plan(2 * number)
-    retry = Retry(1, interval=0.2)
-    job = await site.queue.enqueue(
-        functions.work, site.ledger, 7, retries=1, failures=1, retry=retry
-    )
-    plans[job.id] = Plan(14, raises=1)
-    job = await site.queue.enqueue(functions.work, site.ledger, 7, failures=1)
-    plans[job.id] = Plan(raises=1, fails=True)
+async def test_kill_of_the_parent_alone_takes_its_processes_along(site: Site) -> None:
+    """Only the worker itself is killed: a job that it ran in a process of its own ends with it, and not beside its second run."""
+    dying = await site.worker(lease=1)
+    job = await site.queue.enqueue(functions.hold_sync, site.ledger, site.gate(), offload="process")
+    (first,) = await site.started(job)
+    assert first.pid != dying.pid
 
-    with ChaosProxy(site.server.url) as its_way:
-        call = scripts.load(verb).sha.encode()
-        dead = its_way.on_request(call, 1, lambda: dying.kill(), forward=is_sent)
-        dying = site.start_worker(url=its_way.url, lease=1)
-        await eventually(dead.is_set, timeout=20)
-    deaths = {str(dying.name): time.monotonic()}
+    dying.kill_parent()
+
+    await eventually(lambda: not is_alive(first.pid), timeout=5)
     await site.worker(lease=1)
+    await site.started(job, times=2)
+    open_gate(site.gate())
+    assert await job.wait(20) == "held"
+    assert [run.how for run in site.runs()] == [None, "end"]
 
-    async def is_over() -> bool:
-        told = await site.outcomes(plans)
-        return all(status in ("finished", "failed") for status, _, _ in told.values())
 
-    await eventually(is_over, timeout=20, interval=0.05)
-    evidence = Evidence(
-        plans,
-        site.runs(),
-        await site.outcomes(plans),
-        deaths=deaths,
-        in_flight=Counter(plans.keys()),
-    )
-    assert violations(evidence) == []
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT])
+async def test_other_signals_are_kills(site: Site, number: signal.Signals) -> None:
+    """What is no request to stop ends a worker as the system has it, and its jobs are run again as after any death."""
+    dying = await site.worker(lease=1)
+    job = await site.queue.enqueue(functions.hang_once, site.ledger)
+    await site.started(job)
+
+    dying.send_signal(number)
+
+    assert await asyncio.to_thread(dying.wait) == -number
+    await site.worker(lease=1)
+    assert await job.wait(20) == "again"
+    assert job.attempt == 2
 
 
 async def test_freeze_beyond_the_lease_loses_the_jobs(site: Site, report: Report) -> None:

@@ -62,14 +62,34 @@ async def test_storm_of_freezes(site: Site, report: Report, seed: int) -> None:
     assert violations(evidence) == []
 
 
+@pytest.mark.faults_all
+@pytest.mark.timeout(400)
+async def test_storm_of_orderly_stops(site: Site, report: Report) -> None:
+    """One worker after the other is told to stop, and replaced: each ends with status 0, no run is cut, none is repeated."""
+    seconds = settings.size(10, 30)
+    weather = Weather(jobs=60 * seconds, seconds=seconds, kill_every=0, reset_every=0, stop_every=2)
+    storm = Storm(site, weather, settings.FIRST_SEED)
+    evidence, text = await _told(storm)
+
+    report(text)
+    assert violations(evidence) == []
+    assert set(storm.statuses) == {0}
+    assert {run.how for run in evidence.runs} == {"end", "raise"}
+    assert extra_runs(evidence) == {}
+
+
 async def _rage(site: Site, weather: Weather, seed: int) -> tuple[Evidence, str]:
-    storm = Storm(site, weather, seed)
+    return await _told(Storm(site, weather, seed))
+
+
+async def _told(storm: Storm) -> tuple[Evidence, str]:
+    weather = storm.weather
     began = time.monotonic()
     evidence = await storm.rage()
     told = Counter(run.how or "no end" for run in evidence.runs)
     extra = sum(extra_runs(evidence).values())
     return evidence, (
-        f"seed {seed}: {weather.jobs} jobs in {time.monotonic() - began:.0f} s, {len(evidence.runs)} runs {dict(told)};"
+        f"seed {storm.seed}: {weather.jobs} jobs in {time.monotonic() - began:.0f} s, {len(evidence.runs)} runs {dict(told)};"
         f" {len(evidence.deaths)} kills with {evidence.in_flight.total()} runs in flight, {extra} runs repeated,"
         f" {len(abandoned(evidence))} abandoned, {len(evidence.refusals)} enqueues refused; {len(violations(evidence))} violations"
     )

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
+from aiorq2.backends import connect
 from aiorq2.backends.base import Seat
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.doctor import KINDS, Finding, Report, examine, mend
+from aiorq2.doctor import KINDS, Finding, Report, examine, mend, surroundings
 from aiorq2.errors import InvalidJobOperation, InvalidOption, NoSuchJobError
 from aiorq2.group import Group
 from aiorq2.job import Job
 from aiorq2.options import Retry
 from aiorq2.queue import Queue
+from aiorq2.scheduler import Scheduler
 from aiorq2.states import JobStatus
 from aiorq2.suspension import resume, suspend
 from aiorq2.terms import RateLimit, Repeat
@@ -26,6 +28,7 @@ from tests.flow.at_work import at_work, drain
 from tests.flow.test_inspect import FIELDS, dump
 from tests.support import jobs
 from tests.support.eventually import eventually
+from tests.support.redis_server import RedisServer
 
 planted = pytest.mark.leaks_allowed("what is wrong is planted by hand")
 
@@ -180,6 +183,15 @@ async def overdue(backend: RedisBackend) -> None:
     await backend.run(["ZADD", backend.keys.scheduled("q"), LONG_AGO, "j1"])
 
 
+async def overdue_cron(backend: RedisBackend) -> None:
+    """Nor at its recurring entries."""
+    await Scheduler("q", backend=backend).cron("0 0 1 1 *", jobs.nothing, name="yearly")
+    await backend.run(
+        ["SADD", backend.keys.queues(), backend.keys.queue("q")],
+        ["ZADD", backend.keys.crons("q"), LONG_AGO, "yearly"],
+    )
+
+
 async def left_ready(backend: RedisBackend) -> None:
     """rq died between deferred and queued."""
     await lost_while_ready(backend)
@@ -282,6 +294,7 @@ MENDED: dict[str, list[Plant]] = {
 TOLD: dict[str, list[Plant]] = {
     "lost-schedule": [lost_schedule],
     "overdue": [overdue],
+    "overdue-cron": [overdue_cron],
     "unknown-status": [unknown_status],
     "old-rq": [old_rq],
     "version-mix": [versions],
@@ -522,6 +535,46 @@ async def test_keys_of_the_wrong_type_stop_nobody(backend: RedisBackend) -> None
     await backend.run(["SADD", backend.keys.queues(), backend.keys.queue("bad")])
 
     assert await found(backend) == []
+
+
+# -- Redis itself ------------------------------------------------------------------------------------
+
+
+async def test_settings_of_redis_that_lose_jobs_are_told() -> None:
+    """Eviction, and no file to come back from."""
+    with RedisServer(extra=["--maxmemory-policy", "allkeys-lru"]) as server:
+        backend = connect(server.url)
+        findings = (await examine(backend)).findings
+        await backend.close()
+
+    assert [(one.kind, one.detail) for one in findings] == [
+        ("redis-evicts", "allkeys-lru"),
+        ("redis-forgets", ""),
+    ]
+    assert findings[0].text == "Redis has maxmemory-policy allkeys-lru"
+
+
+async def test_redis_with_a_file_is_well() -> None:
+    """And with its other settings as they come."""
+    with RedisServer(appendonly="everysec") as server:
+        backend = connect(server.url)
+        assert (await examine(backend)).is_healthy
+        await backend.close()
+
+
+async def test_redis_that_is_too_old_is_told(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers would not start on it."""
+
+    async def facts(backend: RedisBackend) -> dict[str, str]:
+        return {"redis_version": "5.0.14"}
+
+    monkeypatch.setattr(surroundings, "server_facts", facts)
+
+    assert [one.text for one in await found(backend)] == [
+        "Redis is 5.0.14; aiorq2 needs 6.2 or newer"
+    ]
 
 
 # -- a system at work --------------------------------------------------------------------------------

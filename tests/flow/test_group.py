@@ -9,6 +9,7 @@ import pytest
 from aiorq2 import Group, InvalidOption, Job, NoSuchGroupError, Queue, get_current_job
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.options import EnqueueData
+from aiorq2.upkeep import Sweeper
 from tests.flow.at_work import at_work, drain, let_expire, stored
 from tests.support import jobs
 from tests.support.eventually import eventually, gates
@@ -159,3 +160,20 @@ async def test_on_complete_of_an_empty_group_runs_at_once(backend: RedisBackend)
     assert (await group.on_complete(queue, jobs.nothing)).status == "queued"
     with pytest.raises(InvalidOption, match="depends_on"):
         await group.on_complete(queue, jobs.nothing, depends_on="x")
+
+
+async def test_groups_without_jobs_are_forgotten(backend: RedisBackend) -> None:
+    """A worker sees to it within minutes, as rq's do; one with a job that is kept stays whole."""
+    queue = Queue("q", backend)
+    gone, kept = Group.create(backend, "gone"), Group.create(backend, "kept")
+    await gone.enqueue_many(queue, [queue.prepare_data(jobs.nothing, result_ttl=0)])
+    await kept.enqueue_many(
+        queue, [queue.prepare_data(jobs.nothing, result_ttl=ttl) for ttl in (0, 60)]
+    )
+    await drain(backend)
+
+    await Sweeper(backend, ["q"]).sweep()
+
+    assert await Group.all(backend) == [kept]
+    assert len(await kept.get_job_ids()) == 2
+    assert await backend.run(["SMEMBERS", backend.keys.groups()]) == [[b"kept"]]

@@ -8,6 +8,7 @@ from aiorq2 import InvalidOption, Job, Queue, RateLimit
 from aiorq2.backends.base import ClaimRequest, Seat
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.outcome import Failed, Finished, Outcome, Retried
+from aiorq2.rate_limit import RateLimitRegistry
 from aiorq2.upkeep import Reaper, Sweeper
 from tests.flow.at_work import at_work, drain, let_expire, make_due, stored
 from tests.support import jobs
@@ -237,3 +238,30 @@ async def test_limits_that_cannot_be_meant_are_refused(backend: RedisBackend) ->
         await Queue("q", backend, is_async=False).enqueue(jobs.nothing, rate_limit=LIMIT)
     with pytest.raises(InvalidOption, match="rate_limit must be"):
         await Queue("q", backend).enqueue(jobs.nothing, rate_limit="r")
+
+
+async def test_rate_limit_can_be_looked_at(backend: RedisBackend) -> None:
+    """Who is in and who waits, under RQ's names; a limit that is not in use any more is not listed."""
+    queue = Queue("q", backend)
+    first, second = [
+        await queue.enqueue(jobs.nothing, rate_limit=RateLimit("api", 1)) for _ in range(2)
+    ]
+
+    (limit,) = await RateLimitRegistry.all(backend)
+
+    assert (limit.key, await limit.concurrency()) == ("api", 1)
+    assert await limit.get_allowed_job_ids() == [first.id]
+    assert await limit.get_rate_limited_job_ids() == [second.id]
+    assert await limit.get_allowed_job_count() == await limit.get_rate_limited_job_count() == 1
+    assert limit.config_key == f"{backend.key_prefix}:rl:api"
+    assert limit.allowed_key == f"{limit.config_key}:allowed"
+    assert limit.rate_limited_key == f"{limit.config_key}:rate_limited"
+    found = RateLimitRegistry.from_job(second)
+    assert found is not None
+    assert found.key == "api"
+    assert await limit.cleanup() == 0
+    await drain(backend)
+    assert await RateLimitRegistry.all(backend) == []
+    assert await limit.concurrency() is None
+    assert RateLimitRegistry.from_job(await queue.enqueue(jobs.nothing)) is None
+    await queue.empty()

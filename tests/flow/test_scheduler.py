@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,7 +135,6 @@ async def test_interval_does_not_drift(clocked: RedisBackend) -> None:
         await drain(clocked)
 
     await cron.refresh()
-    assert isinstance(cron, CronJob)
     assert cron.next_run is not None
     assert cron.next_run.second == 0
 
@@ -199,6 +199,39 @@ async def test_what_cannot_be_meant_is_refused(
         await scheduler.schedule(NOON, jobs.record, ["x"], **options)
 
     assert await scheduler.count() == 0
+
+
+async def test_shortest_delays_are_now(clocked: RedisBackend) -> None:
+    """None at all, and less than the clock can tell."""
+    scheduler = Scheduler("q", backend=clocked)
+    await scheduler.enqueue_in(0, jobs.record, "none")
+    await scheduler.schedule(timedelta(microseconds=1), jobs.record, ["micro"])
+    await scheduler.schedule(0, jobs.record, ["again"], interval=3600)
+
+    assert sorted(await later(clocked, 0.001)) == ["again", "micro", "none"]
+
+
+async def test_clock_of_this_machine_does_not_matter(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Due times are judged by Redis' clock: a process that is an hour ahead, or behind, is neither early nor late."""
+    scheduler = Scheduler("q", backend=backend)
+    for ahead in (3600, -3600):
+        moment = time.time() + ahead
+        monkeypatch.setattr("aiorq2.backends.redis.time", SimpleNamespace(time=lambda: moment))  # noqa: B023
+        cron = await scheduler.cron("0 0 * * *", jobs.record, ["x"], name="x")
+        assert cron.next_run is not None
+        assert 0 < (cron.next_run - datetime.now(UTC)).total_seconds() <= 86_400
+        every = await scheduler.schedule(0, jobs.record, ["every"], interval=3600, id="every")
+        await scheduler.enqueue_in(600, jobs.record, "later")
+        await scheduler.enqueue_in(0, jobs.record, "now")
+
+        await drain(backend)
+
+        assert sorted(jobs.recorded) == ["every", "now"]
+        jobs.reset()
+        await every.cancel()
+        await cron.cancel()
 
 
 @pytest.mark.parametrize("moment", ["soon", -1, float("nan"), 10**12, None])
@@ -417,7 +450,6 @@ async def test_entry_can_be_moved(clocked: RedisBackend) -> None:
     await daily.refresh()
     await every.refresh()
     assert daily.next_run == datetime(2024, 5, 2, tzinfo=UTC)
-    assert isinstance(every, CronJob)
     assert every.next_run == NOON + timedelta(minutes=80)
 
 
@@ -448,7 +480,6 @@ async def test_edit_that_cannot_be_meant_is_refused(clocked: RedisBackend) -> No
     scheduler = Scheduler("q", backend=clocked)
     cron = await scheduler.cron("0 0 * * *", jobs.record, ["x"], name="x")
     every = await scheduler.schedule(NOON, jobs.record, ["x"], interval=60, id="every")
-    assert isinstance(every, CronJob)
     again = await scheduler.get_cron_job("x")
 
     with pytest.raises(InvalidCronPattern):
@@ -678,7 +709,6 @@ async def test_worker_whose_slots_are_all_taken_still_ticks(backend: RedisBacken
         cron = await scheduler.schedule(0.05, jobs.nothing, interval=60, id="x")
 
         await eventually(lambda: job.is_queued())
-        assert isinstance(cron, CronJob)
         await eventually(lambda: cron.get_jobs())
         gates["g"].open()
     await cron.cancel()

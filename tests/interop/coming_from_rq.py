@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from aiorq2.cli import commands
+from aiorq2.options import OPTION_NAMES
 from tests.interop.rq_names import instance_attributes, keywords
 
 PAGE = Path(__file__).parents[2] / "docs" / "coming-from-rq.md"
@@ -117,8 +118,15 @@ def _has_instance_attribute(owner: type, name: str) -> bool:
     )
 
 
-def _keyword(function: Any, name: str) -> None:
-    if name not in keywords(function):
+def unwrapped(thing: Any) -> Any:
+    """Return the function in a class method or a static one."""
+    return thing.__func__ if isinstance(thing, classmethod | staticmethod) else thing
+
+
+def _keyword(thing: Any, name: str) -> None:
+    function = unwrapped(thing)
+    is_option = name in OPTION_NAMES and inspect.getfullargspec(function).varkw == "options"
+    if name not in keywords(function) and not is_option:
         raise LookupError(f"{function!r} takes no {name!r}")
 
 

@@ -191,6 +191,11 @@ def on_stopped(job: Any, connection: Any) -> None:
     connection.rpush(f"told:{job.id}", f"stopped {job.origin} {list(job.args)}")
 
 
+async def on_success_async(job: Any, connection: Any, result: Any) -> None:
+    """What rq does not take for a callback."""
+    await connection.rpush(f"told:{job.id}", f"success {result}")
+
+
 def refuse(job: Any, connection: Any, result: Any) -> NoReturn:
     """A success callback that raises."""
     raise RuntimeError(f"{result} is not good enough")
@@ -205,7 +210,7 @@ CALLABLES: dict[str, Callable[..., Any] | str] = {
             *(add, add_async, echo, same, moment, fail, fail_async),
             *(fail_times, fail_times_async, count_runs, hold, hold_async, work, work_async),
             *(ask_for_retry, ask_for_retry_async, always_ask_for_retry),
-            *(on_success, on_failure, on_stopped, refuse),
+            *(on_success, on_success_async, on_failure, on_stopped, refuse),
         )
     },
     "method": ACCOUNT.deposit,

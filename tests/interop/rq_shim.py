@@ -2,7 +2,8 @@
 
 It runs in the process of rq's tests, whose package is called ``tests`` as well: nothing of ours but aiorq2 may be imported here.
 ``RQ_SUITE_REPORT`` is the file that becomes a JSON object, test id → outcome; ``RQ_SUITE_AT_WORK`` gets a line per worker
-that was at work, from forked processes too. With ``RQ_SUITE_WORKER=rq`` rq's workers are left as they are.
+that was at work, from forked processes too. With ``RQ_SUITE_WORKER=rq`` rq's workers are left as they are. The tests wait
+``RQ_SUITE_PATIENCE`` times as long as they say, for machines that are slow at the moment.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import asyncio
 import functools
 import json
 import os
+import sys
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +47,25 @@ def _redirect() -> None:
         self.port = _PORT if int(self.port) == _RQ_PORT else self.port
 
     redis.Connection.__init__ = redirected  # type: ignore[method-assign]
+
+
+def _stretch_waits() -> None:
+    """Let the tests, and the jobs in them, wait longer for what we do; we do not."""
+    patience = float(os.environ.get("RQ_SUITE_PATIENCE", "1"))
+    sleep, join = time.sleep, BaseProcess.join
+
+    def longer(seconds: float) -> float:
+        caller = sys._getframe(2).f_globals.get("__name__", "")
+        return seconds * patience if caller.startswith("tests.") else seconds
+
+    def patient_sleep(seconds: float) -> None:
+        sleep(longer(seconds))
+
+    def patient_join(self: BaseProcess, timeout: float | None = None) -> None:
+        join(self, None if timeout is None else longer(timeout))
+
+    time.sleep = patient_sleep  # type: ignore[assignment]
+    BaseProcess.join = patient_join  # type: ignore[method-assign]
 
 
 def _replace_workers() -> None:
@@ -136,5 +159,6 @@ def pytest_sessionfinish() -> None:
 
 
 _redirect()
+_stretch_waits()
 if os.environ.get("RQ_SUITE_WORKER") != "rq":
     _replace_workers()

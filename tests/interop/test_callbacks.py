@@ -90,3 +90,17 @@ async def test_stopped_callback(
         await eventually(lambda: told(redis_client, id))
 
     assert told(redis_client, id) == [f"stopped q ['{path}']"]
+
+
+@pytest.mark.since("3.0")
+@pytest.mark.parametrize("worker", ["aiorq2", "rq"])
+async def test_callback_that_is_a_coroutine_function(
+    ours: Ours, theirs: Theirs, redis_client: Any, worker: str
+) -> None:
+    """It is ours alone: called with an asynchronous client here, and in rq's workers a failure of the job."""
+    id = await ours.enqueue("add", 1, 2, on_success="on_success_async")
+
+    await (ours if worker == "aiorq2" else theirs).work()
+
+    assert await theirs.status(id) == ("finished" if worker == "aiorq2" else "failed")
+    assert told(redis_client, id) == (["success 3"] if worker == "aiorq2" else [])

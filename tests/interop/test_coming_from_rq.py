@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import Counter
 from functools import cache
 from typing import Any
 
-from tests.interop.coming_from_rq import VERDICTS, Row, found, rows
+import pytest
+
+from aiorq2 import InvalidOption, Queue, Worker
+from aiorq2.registry import FailedJobRegistry
+from tests.interop.coming_from_rq import VERDICTS, Row, found, rows, unwrapped
 from tests.interop.rq_names import Name, keywords, names
 
 EVERYWHERE = {"connection", "pipeline", "job_class", "queue_class", "death_penalty_class"}
@@ -99,19 +104,40 @@ def test_same_and_async_take_what_rq_takes() -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize(
+    ("module", "label", "ours"),
+    [
+        ("rq.queue", "Queue", Queue),
+        ("rq.worker.base", "BaseWorker", Worker),
+        ("rq.registry", "BaseRegistry", FailedJobRegistry),
+    ],
+)
+def test_keyword_that_is_left_out_is_refused_with_a_sentence(
+    module: str, label: str, ours: Any
+) -> None:
+    """One that says what to use in its place, or why there is no need of it: all of which the page says so, and no others."""
+    keyword = re.compile(rf"{label}\((\w+)=\)")
+    matches = {row: keyword.fullmatch(row.label) for row in rows() if row.module == module}
+    left_out = {match[1] for row, match in matches.items() if match and row.verdict == "left out"}
+
+    for name in left_out:
+        with pytest.raises(InvalidOption, match=rf"\({name}=…\) is left out: .{{20,}}"):
+            ours("q", **{name: None})
+
+    assert left_out == {
+        match[1] for row, match in matches.items() if match and row.how.startswith("refused")
+    }
+
+
 def _is_awaited(thing: Any) -> bool:
-    return inspect.iscoroutinefunction(_function(thing))
+    return inspect.iscoroutinefunction(unwrapped(thing))
 
 
 def _parameters(thing: Any) -> set[str]:
-    function = _function(thing)
+    function = unwrapped(thing)
     return set(keywords(function)) if inspect.isfunction(function) else set()
 
 
 def _takes_any(thing: Any) -> bool:
-    function = _function(thing)
+    function = unwrapped(thing)
     return inspect.isfunction(function) and inspect.getfullargspec(function).varkw is not None
-
-
-def _function(thing: Any) -> Any:
-    return thing.__func__ if isinstance(thing, classmethod | staticmethod) else thing

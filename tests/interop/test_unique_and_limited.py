@@ -59,9 +59,12 @@ async def test_job_id_that_is_used_again(across: Direction, ours: Ours, theirs: 
 async def test_rate_limit_holds_for_both(
     across: Direction, sides: list[Side], ours: Ours, theirs: Theirs, redis_client: Any
 ) -> None:
-    """Two places of a key are two, whoever enqueues; the third job waits in line, and is let in by whoever runs the first."""
-    ids = [await across.producer.enqueue("add", number, rate_limit=LIMIT) for number in range(2)]
-    ids += [await across.worker.enqueue("add", number, rate_limit=LIMIT) for number in (2, 3)]
+    """Two places of a key are two, whoever enqueues; the third job waits in line, and is let in by whoever runs the first. (Those
+    that came in the same second rq lets in by their names.)"""
+    ids = [
+        await side.enqueue("add", number, rate_limit=LIMIT, job_id=f"job-{number}")
+        for number, side in enumerate([across.producer] * 2 + [across.worker] * 2)
+    ]
     for side in sides:
         assert [await side.status(id) for id in ids] == ["queued"] * 2 + ["rate_limited"] * 2
         assert await side.ids("queued") == ids[:2]

@@ -142,6 +142,10 @@ class ChaosProxy:
         """Go half-open: connections stay up and are taken, nothing is relayed, not even that one side has gone."""
         self._do(lambda: self._flowing.clear())
 
+    def stall_present(self) -> None:
+        """Go half-open for ever on the connections that there are; new ones work."""
+        self._do(self._stall_present)
+
     def resume(self) -> None:
         """Relay again, beginning with what was held back."""
         self._do(lambda: self._flowing.set())
@@ -198,6 +202,10 @@ class ChaosProxy:
         self._delay = self._jitter = 0.0
         self._rate = self._step = self._idle_limit = None
         self.resume()
+
+    def _stall_present(self) -> None:
+        for link in self._links:
+            link.stall()
 
     def _reset_all(self) -> None:
         for link in list(self._links):
@@ -339,6 +347,12 @@ class _Link:
         self._subscribed = False
         self._cut: Cut | None = None
         self._busy_at = asyncio.get_running_loop().time()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
+    def stall(self) -> None:
+        """Relay nothing any more."""
+        self._flowing.clear()
 
     def reset(self) -> None:
         """Send RST to both sides."""
@@ -410,6 +424,7 @@ class _Link:
         chunk = await reader.read(_CHUNK)
         self._busy_at = asyncio.get_running_loop().time()
         await self._proxy.passage(len(chunk))
+        await self._flowing.wait()
         return chunk
 
     async def _is_cut(self, cut: Cut, chunk: bytes, writer: asyncio.StreamWriter) -> bool:

@@ -173,6 +173,14 @@ class WorkerProcess(PythonProcess):
         super().__init__([*program, "worker", *named, *args], env=env, cwd=cwd)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it is more than an entry that its parent has not collected."""
+    found = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip()[:1] not in ("", "Z")
+
+
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)

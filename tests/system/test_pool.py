@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from uuid import uuid4
@@ -18,7 +17,7 @@ from aiorq2.job import Job
 from aiorq2.queue import Queue
 from tests.support import jobs
 from tests.support.eventually import eventually
-from tests.support.processes import WorkerProcess
+from tests.support.processes import WorkerProcess, is_alive
 
 pytestmark = [pytest.mark.slow, pytest.mark.redis]
 
@@ -55,14 +54,6 @@ def pid_of(worker: WorkerRecord) -> int:
     """Return the process of a worker."""
     assert worker.pid is not None
     return worker.pid
-
-
-def is_alive(pid: int) -> bool:
-    """Whether there is such a process, and it is more than an entry that its parent has not collected."""
-    found = subprocess.run(
-        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip()[:1] not in ("", "Z")
 
 
 @pytest.fixture

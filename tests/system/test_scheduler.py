@@ -37,9 +37,9 @@ Report = Callable[[str], None]
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A Redis of this test's own."""
-    with RedisServer() as server:
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A Redis of this test's own; the parameter is its ``appendonly``."""
+    with RedisServer(appendonly=getattr(request, "param", None)) as server:
         yield server
 
 
@@ -157,6 +157,33 @@ async def test_each_second_has_one_run_whoever_is_frozen(
     report(f"frozen in turn for 2.5 s: each second once; {figures(await lateness(cron, began))}")
 
 
+@pytest.mark.parametrize("server", ["always"], indirect=True)
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_each_second_has_one_run_though_redis_was_away(
+    server: RedisServer,
+    backend: RedisBackend,
+    start: Start,
+    tmp_path: Path,
+    report: Report,
+    how: str,
+) -> None:
+    """For three seconds: what was due meanwhile is made up for when it is back, by ``catch_up="all"`` all of it."""
+    for arguments in (("worker", "q"), ("worker", "q"), ("scheduler",)):
+        start(*arguments)
+    cron = await every_second(backend, tmp_path / "ledger")
+    await eventually(lambda: _has_run(cron), timeout=30)
+    began = await _now(backend)
+
+    await asyncio.sleep(1.5)
+    server.kill() if how == "killed" else server.pause()
+    await asyncio.sleep(3)
+    server.restart() if how == "killed" else server.resume()
+    await eventually(lambda: _is_past(cron, began, 8), timeout=60)
+
+    assert await seconds_between(cron, began, 8) == list(range(8))
+    report(f"Redis {how} for 3 s: each second once; {figures(await lateness(cron, began))}")
+
+
 async def test_everything_due_at_one_instant_is_started_once(
     backend: RedisBackend, start: Start, tmp_path: Path, report: Report
 ) -> None:
@@ -165,7 +192,7 @@ async def test_everything_due_at_one_instant_is_started_once(
     for _ in range(2):
         start("worker", "q", "--log-level", "warning")
     await eventually(lambda: _workers(backend), timeout=30)
-    due_at = (await _now(backend)).timestamp() + 15
+    due_at = (await _now(backend)).timestamp() + 8
     await _schedule_all(backend, [due_at] * count, path)
     await backend.run(["CONFIG", "SET", "slowlog-log-slower-than", 1000], ["SLOWLOG", "RESET"])
 

@@ -8,12 +8,15 @@ from typing import Any, assert_type
 import redis.asyncio
 
 from aiorq2 import (
+    CronJob,
     CronPattern,
+    CronSpec,
     Job,
     JobStatus,
     Queue,
     Result,
     Retry,
+    Scheduler,
     Worker,
     connect,
     get_current_job,
@@ -21,6 +24,8 @@ from aiorq2 import (
 )
 from aiorq2.backends.inspect import WorkerRecord
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.cron_sync import Synced
+from aiorq2.timing import ManualClock
 
 
 async def add(x: int, y: int) -> int:
@@ -160,3 +165,32 @@ def inside_a_job() -> None:
     """There may be no job."""
     assert_type(get_current_job(), Job | None)
     get_current_job().id  # type: ignore[union-attr]  # noqa: B018
+
+
+async def schedule(now: datetime) -> None:
+    """What runs once is a ``Job``, what recurs a ``CronJob``."""
+    backend = connect("memory://x", clock=ManualClock(now))
+    scheduler = Scheduler("low", backend=backend, interval="10s")
+
+    assert_type(await scheduler.enqueue_at(now, add, 1, y=2), Job)
+    assert_type(await scheduler.enqueue_in("5m", add, 1, 2), Job)
+    assert_type(await scheduler.schedule(now, add, (1, 2), timeout=5), Job)
+    assert_type(await scheduler.schedule(now, add, (1, 2), interval="1h", repeat=3), CronJob)
+    assert_type(await scheduler.schedule(timedelta(days=14), add, (1, 2), repeat=1), CronJob)
+    cron = assert_type(await scheduler.cron("* * * * *", add, (1, 2), overlap="skip"), CronJob)
+    assert_type(await scheduler.get_cron_jobs(), list[CronJob])
+    assert_type(await scheduler.count(timedelta(hours=1)), int)
+    assert_type(await scheduler.contains(cron), bool)
+    spec = CronSpec.of("x", add, (1, 2), interval=timedelta(minutes=5), catch_up="all")
+    assert_type(await scheduler.sync([spec], source="app"), Synced)
+    assert_type(await scheduler.run(burst=True), None)
+
+    assert_type(cron.next_run, datetime | None)
+    assert_type(cron.interval, float | None)
+    assert_type(await cron.get_jobs(5), list[Job])
+    assert_type(await cron.run_now(), Job)
+    await cron.save(pattern="*/5 * * * *")
+    await cron.pause()
+
+    await scheduler.schedule(now, add, repeat=1)  # type: ignore[call-overload]
+    spec.name = "y"  # type: ignore[misc]

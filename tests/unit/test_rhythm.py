@@ -140,7 +140,7 @@ def test_skip_makes_no_run_for_what_was_missed() -> None:
 
 
 def test_all_makes_each_run_in_bounded_portions() -> None:
-    """Of an hour of seconds, the latest thousand, a hundred at a time."""
+    """Of an hour of seconds, the latest thousand, fifty at a time."""
     every = policies(catch_up="all")
     assert plan(HOURLY, every, NOON, NOON + 3 * HOUR + 60) == Plan(
         tuple(NOON + n * HOUR for n in range(4)), NOON + 4 * HOUR
@@ -152,7 +152,7 @@ def test_all_makes_each_run_in_bounded_portions() -> None:
     assert first.has_missed
     while pending is not None and pending <= now:
         made = plan(SECONDLY, every, pending, now)
-        assert len(made.ticks) <= MAX_TICKS
+        assert len(made.ticks) <= MAX_TICKS["allow"]
         ticks += made.ticks
         assert made.next is not None
         pending = made.next
@@ -178,12 +178,12 @@ def test_end_ends_also_what_was_missed(catch_up: Any) -> None:
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(
     text=st.sampled_from(["*/7 * * * * *", "0 */5 * * * *", "30 1 * * *", "0 9-17 * * MON-FRI"]),
     jitter=st.sampled_from([0, 0, 3, 90]),
     catch_up=st.sampled_from(["last", "skip", "all"]),
-    asleep=st.lists(st.floats(0.01, 20_000), min_size=1, max_size=12),
+    asleep=st.lists(st.floats(0.01, 4000), min_size=1, max_size=5),
 )
 def test_plans_run_ticks_in_order_once_and_on_time(
     text: str, jitter: float, catch_up: Any, asleep: list[float]

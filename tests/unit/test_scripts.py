@@ -101,7 +101,7 @@ def test_names_become_lua() -> None:
     assert prelude.bind("VERB.claim.from[s]", "") == "FROM_claim[s]"
     assert prelude.bind("K.job(ARG.id)", "") == "K_job(ARGV[1])"
     assert prelude.render() == [
-        "local FROM_claim = {queued = true}",
+        "local FROM_claim = {created = true, queued = true}",
         "local function K_job(job) return KEYS[1] .. ':job:' .. job end",
     ]
 

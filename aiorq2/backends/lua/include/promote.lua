@@ -21,10 +21,11 @@ local function promote(queue, limit)
   end
   for _, id in ipairs(due) do
     local found = redis.pcall('HMGET', K.job(id), 'status', 'enqueue_at_front', 'enqueue_at_front_on_retry', 'started_at',
-      'rate_limit_key', 'dependency_ids', 'allow_dependency_failures', 'aio_on_parent_failure', 'repeats_left')
+      'rate_limit_key', 'dependency_ids', 'allow_dependency_failures', 'aio_on_parent_failure', 'repeats_left', 'origin')
     redis.call('ZREM', K.scheduled(queue), id)
     local is_repeated = not found.err and found[1] == STATUS.finished and found[9] -- rq 2 does not say that it waits
-    if is_repeated or not found.err and found[1] and VERB.promote.from[found[1]] then
+    -- An id may have been given to another job since, which waits for something else, or elsewhere.
+    if not found.err and (is_repeated or found[1] == STATUS.scheduled) and (found[10] or queue) == queue then
       local has_run = found[4] and found[4] ~= ''
       local is_dependent = found[6] and found[6] ~= '' and not has_run
       if not (is_dependent and still_waits(id, queue, found[6], policy_of(found[7], found[8]), ARG.now_iso)) then

@@ -12,8 +12,8 @@ local function admit(rate, iso)
     if not id then
       break
     end
-    local found = redis.pcall('HMGET', K.job(id), 'origin', 'status', 'enqueue_at_front')
-    if not found.err and found[1] and found[2] == STATUS.rate_limited then
+    local found = redis.pcall('HMGET', K.job(id), 'origin', 'status', 'enqueue_at_front', 'rate_limit_key')
+    if not found.err and found[1] and found[2] == STATUS.rate_limited and found[4] == rate then
       redis.call('ZADD', K.rate_allowed(rate), math.floor(now), id)
       redis.call('HSET', K.job(id), 'status', STATUS.queued, 'enqueued_at', iso)
       push(id, found[1], found[3] == '1')

@@ -4,12 +4,16 @@
 local LOOK_BACK = 20 -- how many of the latest runs are asked whether they have ended
 local MOST_RUNS = 1000
 
-local function under_way(name)
+-- Those that have not ended, the newest first; only that one unless `all`.
+local function under_way(name, all)
   local found = {}
   for _, id in ipairs(redis.call('ZREVRANGE', K.cron_runs(name), 0, LOOK_BACK - 1)) do
     local job = redis.pcall('HMGET', K.job(id), 'status', 'worker_name', 'origin', 'rate_limit_key')
     if not job.err and job[1] and not STATUS.terminal[job[1]] then
       found[#found + 1] = {id = id, status = job[1], worker = job[2], origin = job[3] or '', rate = job[4]}
+      if not all then
+        break
+      end
     end
   end
   return found
@@ -45,7 +49,7 @@ end
 -- `template` is the flat hash, `overlap` the policy. Returns whether there is a run: `skip` may have left it out.
 local function spawn(name, template, job, token, tick, tick_iso, iso, overlap)
   local key = K.job(job)
-  local earlier = overlap ~= 'allow' and under_way(name) or {}
+  local earlier = overlap ~= 'allow' and under_way(name, overlap == 'replace') or {}
   if #earlier > 0 and overlap == 'skip' then
     return false
   end
@@ -57,6 +61,7 @@ local function spawn(name, template, job, token, tick, tick_iso, iso, overlap)
     redis.call('EXPIRE', key, ttl)
   end
   redis.call('ZADD', K.cron_runs(name), tick, job)
+  redis.call('SADD', K.queues(), K.queue(has[1])) -- it may have been deleted
   local behind = overlap == 'queue' and #earlier > 0 and {earlier[1].id} or overlap == 'replace' and replace(earlier, iso) or {}
   if #behind > 0 then
     wait_behind(job, has[1], behind)
