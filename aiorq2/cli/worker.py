@@ -18,8 +18,8 @@ from click.core import ParameterSource
 from aiorq2 import pool
 from aiorq2.callables import resolve
 from aiorq2.cli import logs
-from aiorq2.cli.app import URL_GIVEN, application, given_options, is_url_given
-from aiorq2.cli.options import PROGRAM_KEY, Connection
+from aiorq2.cli.app import application, given_options
+from aiorq2.cli.options import PROGRAM_KEY, URL_GIVEN, Connection, is_url_given
 from aiorq2.cli.sentry import reporter
 from aiorq2.cli.targets import find_modules_in, import_for
 from aiorq2.cli.worker_options import worker_options

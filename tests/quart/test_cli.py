@@ -159,6 +159,10 @@ def test_worker_obeys_the_address_of_its_command_line(shell: Shell) -> None:
     shell.rq("worker", "--burst", "--url", url, RQ_REDIS_URL="redis://127.0.0.1:1/0")
 
     assert shell.job(job_id).status == "finished"
+    away = shell.rq("info", "--url", url, RQ_REDIS_URL="redis://127.0.0.1:1/0")
+    elsewhere = shell.rq("info", "--key-prefix", shell.env["RQ_KEY_PREFIX"], RQ_KEY_PREFIX="other")
+    assert "1 finished" in away
+    assert "1 finished" in elsewhere
 
 
 def test_worker_works_on_a_further_connection(shell: Shell) -> None:
