@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import os
 from types import ModuleType
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from aiorq2.backends.redis import RedisBackend
-from aiorq2.cli.options import Connection, option, rq_of
+from aiorq2.cli.options import Connection, option, point, rq_of
 from aiorq2.cli.targets import import_for
 from aiorq2.errors import InvalidOption
 from aiorq2.hub import RQ
-
-URL_GIVEN = "AIORQ2_URL_GIVEN"
-"""The variable that tells a process of a pool: the URL in its environment is one of the pool's command line."""
 
 app_option = option(
     "-A", "--app", metavar="MODULE[:NAME]",
@@ -44,28 +39,7 @@ def application(path: str | None, context: click.Context, connection: Connection
     """Return the ``RQ`` that a command goes by: that of ``--app``, or of the application whose command it is; None for neither."""
     if path is not None:
         return load_app(path, context, connection)
-    rq = rq_of(context)
-    if rq is not None:
-        point(rq, context, connection)
-    return rq
-
-
-def point(rq: RQ, context: click.Context, connection: Connection) -> None:
-    """Have an ``RQ`` use the address that was given for this command, if one was."""
-    if is_url_given(context):
-        rq.redis_url = connection.url
-        rq.connection_class = RQ.connection_class
-    is_prefix_given = context.get_parameter_source("key_prefix") is ParameterSource.COMMANDLINE
-    has_its_own = rq.key_prefix is not None or isinstance(rq.redis_url, RedisBackend)
-    if is_prefix_given or not has_its_own:
-        rq.key_prefix = connection.key_prefix
-
-
-def is_url_given(context: click.Context) -> bool:
-    """Whether the command line says where Redis is, that of this process or that of the pool which it belongs to. What the
-    environment says is for the application to heed: enqueueing, it reads the same variables."""
-    is_here = context.get_parameter_source("url") is ParameterSource.COMMANDLINE
-    return is_here or bool(os.environ.get(URL_GIVEN))
+    return rq_of(context)
 
 
 def given_options(context: click.Context, settings: dict[str, Any]) -> dict[str, Any]:

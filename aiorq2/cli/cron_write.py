@@ -12,11 +12,10 @@ import click
 from click.core import ParameterSource
 
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.cli.app import point
 from aiorq2.cli.arguments import parse_arguments
 from aiorq2.cli.cron_options import entry_options, queue_option, serializer_option
 from aiorq2.cli.failures import EXIT_FAILURE
-from aiorq2.cli.options import Connection, connection_options, option
+from aiorq2.cli.options import Connection, connection_options, option, point
 from aiorq2.cli.plain_text import printable
 from aiorq2.cli.show_crons import as_json, moment
 from aiorq2.cli.targets import load_target

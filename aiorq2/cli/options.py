@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,9 @@ def _queues(context: click.Context, parameter: click.Parameter, value: Any) -> A
     return queue_name(context, parameter, value)
 
 
+URL_GIVEN = "AIORQ2_URL_GIVEN"
+"""The variable that tells a process of a pool: the URL in its environment is one of the pool's command line."""
+
 RQ_KEY = "aiorq2.rq"
 PROGRAM_KEY = "aiorq2.program"
 """Where the context of a command holds the ``RQ`` of the application whose command it is, and how its program is started."""
@@ -100,7 +104,7 @@ class Connection:
     url: str | None = field(repr=False)
     key_prefix: str | None
     rq: RQ | None = field(default=None, repr=False)
-    """Whose connection it is, where neither was given."""
+    """The application whose command it is; it has been told of what was given."""
 
     def serializer(self, given: Any) -> Any:
         """Return the serializer that was given, or the application's, or the default."""
@@ -135,6 +139,24 @@ class Connection:
             await backend.close()
 
 
+def point(rq: RQ, context: click.Context, connection: Connection) -> None:
+    """Have an ``RQ`` use the address that was given for this command, if one was."""
+    if is_url_given(context):
+        rq.redis_url = connection.url
+        rq.connection_class = RQ.connection_class
+    is_prefix_given = context.get_parameter_source("key_prefix") is ParameterSource.COMMANDLINE
+    has_its_own = rq.key_prefix is not None or isinstance(rq.redis_url, RedisBackend)
+    if is_prefix_given or not has_its_own:
+        rq.key_prefix = connection.key_prefix
+
+
+def is_url_given(context: click.Context) -> bool:
+    """Whether the command line says where Redis is, that of this process or that of the pool which it belongs to. What the
+    environment says is for the application to heed: enqueueing, it reads the same variables."""
+    is_here = context.get_parameter_source("url") is ParameterSource.COMMANDLINE
+    return is_here or bool(os.environ.get(URL_GIVEN))
+
+
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--url`` and ``--key-prefix``, which it gets as a ``Connection``."""
 
@@ -148,8 +170,10 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def connected(*args: Any, url: str | None, key_prefix: str | None, **kwargs: Any) -> Any:
         context = click.get_current_context()
-        given = {context.get_parameter_source(name) for name in ("url", "key_prefix")}
-        rq = None if ParameterSource.COMMANDLINE in given else rq_of(context)
-        return command(*args, connection=Connection(url, key_prefix, rq), **kwargs)
+        rq = rq_of(context)
+        connection = Connection(url, key_prefix, rq)
+        if rq is not None:
+            point(rq, context, connection)
+        return command(*args, connection=connection, **kwargs)
 
     return connected

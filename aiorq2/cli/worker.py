@@ -18,8 +18,8 @@ from click.core import ParameterSource
 from aiorq2 import pool
 from aiorq2.callables import resolve
 from aiorq2.cli import logs
-from aiorq2.cli.app import URL_GIVEN, application, given_options, is_url_given
-from aiorq2.cli.options import PROGRAM_KEY, Connection
+from aiorq2.cli.app import application, given_options
+from aiorq2.cli.options import PROGRAM_KEY, URL_GIVEN, Connection, is_url_given
 from aiorq2.cli.sentry import reporter
 from aiorq2.cli.targets import find_modules_in, import_for
 from aiorq2.cli.worker_options import worker_options
@@ -136,6 +136,8 @@ def _serve(context: click.Context, connection: Connection, settings: dict[str, A
     _prepare_imports(settings["path"], settings["imports"])
     rq = application(settings["app"] or None, context, connection)
     if rq is None:
+        if settings["connection_name"]:
+            raise click.UsageError("--connection names one of an application: --app is needed")
         work = _work_alone(connection, settings, leash)
     else:
         rq.serve_jobs_only()
@@ -183,6 +185,7 @@ async def _work_for_app(
     try:
         worker = rq.get_worker(
             *settings["queues"],
+            connection=settings["connection_name"],
             handle_signals=leash is None,
             **_options(given_options(context, settings), rq.exception_handlers),
         )

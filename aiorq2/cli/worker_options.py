@@ -24,6 +24,9 @@ lasting = partial(option, metavar="DURATION")
 _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     queues_argument,
     app_option,
+    click.option(
+        "--connection", "connection_name", metavar="NAME", help="Work on this further connection of the application."
+    ),
     option("-n", "--name", help="Unique among living workers; several processes become NAME-1, NAME-2, …"),
     number("-c", "--concurrency", default=100, show_default=True, help="How many jobs run at once."),
     number("--sync-concurrency", default=32, show_default=True, help="How many of them may be plain functions, in threads."),

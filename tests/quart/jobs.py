@@ -71,6 +71,8 @@ def create_app(**config: Any) -> Quart:
     app.config.update({"NAME": os.environ.get("NAME", "an app"), **config})
     if "EMBEDDED" in os.environ:
         app.config["RQ_EMBEDDED_WORKER"] = True
+    if "OTHER_URL" in os.environ:
+        app.config["RQ_OTHER_URL"] = os.environ["OTHER_URL"]
     made.append(app.name)
     rq.init_app(app)
 

@@ -159,6 +159,24 @@ def test_worker_obeys_the_address_of_its_command_line(shell: Shell) -> None:
     shell.rq("worker", "--burst", "--url", url, RQ_REDIS_URL="redis://127.0.0.1:1/0")
 
     assert shell.job(job_id).status == "finished"
+    away = shell.rq("info", "--url", url, RQ_REDIS_URL="redis://127.0.0.1:1/0")
+    elsewhere = shell.rq("info", "--key-prefix", shell.env["RQ_KEY_PREFIX"], RQ_KEY_PREFIX="other")
+    assert "1 finished" in away
+    assert "1 finished" in elsewhere
+
+
+def test_worker_works_on_a_further_connection(shell: Shell) -> None:
+    """By its name in the configuration; one that is not there is refused with those that are."""
+    job_id = shell.enqueue(jobs.census)
+    url = shell.env["RQ_REDIS_URL"]
+    away = Shell({**shell.env, "RQ_REDIS_URL": "redis://127.0.0.1:1/0", "OTHER_URL": url})
+
+    away.rq("worker", "--burst", "--connection", "other")
+
+    assert shell.job(job_id).status == "finished"
+    assert "'other'" in away.rq("worker", "--burst", "--connection", "none", status=2)
+    told = shell.run("-m", "aiorq2", "worker", "--burst", "--connection", "other", status=2)
+    assert "--app is needed" in told
 
 
 def test_commands_say_what_flask_rq2s_say(shell: Shell) -> None:
