@@ -24,7 +24,7 @@ lasting = partial(option, metavar="DURATION")
 _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     queues_argument,
     app_option,
-    click.option(
+    option(
         "--connection", "connection_name", metavar="NAME", help="Work on this further connection of the application."
     ),
     option("-n", "--name", help="Unique among living workers; several processes become NAME-1, NAME-2, …"),

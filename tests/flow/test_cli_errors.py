@@ -99,7 +99,7 @@ def test_redis_that_is_away_fails_in_bounded_time(args: list[str]) -> None:
     status, output = run_process(*args, "--url", NOWHERE)
 
     assert status == 1
-    assert "aiorq2: Redis at 127.0.0.1:1/0 cannot be reached" in output
+    assert "Redis at 127.0.0.1:1/0 cannot be reached" in output
     assert CANARY not in output
     assert "Traceback" not in output
 
