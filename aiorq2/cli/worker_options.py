@@ -44,7 +44,7 @@ _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     option("--import", "imports", multiple=True, metavar="MODULE", help="Import this before the first job."),
     option("--exception-handler", multiple=True, metavar="NAME", help="Dotted name of a function to call when a run fails."),
     option(
-        "--sentry-dsn", also=("RQ_SENTRY_DSN",), metavar="DSN", show_envvar=False,
+        "--sentry-dsn", also=("RQ_SENTRY_DSN",), metavar="DSN",
         help="Report runs that fail to Sentry; the package sentry-sdk is needed.",
     ),
     option("--pid", type=click.Path(dir_okay=False, writable=True), metavar="FILE", help="Write the process id there."),
