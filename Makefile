@@ -34,7 +34,7 @@ check: $(STAMP) ## Format, lint, types, layers, and freshness of the generated d
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
-	@pyright=$$($(BIN)/basedpyright --pythonpath $(BIN)/python 2>&1) || { echo "$$pyright"; exit 1; }
+	@pyright=$$($(BIN)/basedpyright --project pyproject.toml --pythonpath $(BIN)/python 2>&1) || { echo "$$pyright"; exit 1; }
 	@layers=$$($(BIN)/lint-imports 2>&1) || { echo "$$layers"; exit 1; }
 	@$(BIN)/python -W ignore::RuntimeWarning:runpy -m aiorq2.states --check docs/states.md
 	@echo "check: all is well"

@@ -34,7 +34,7 @@ from aiorq2.scheduler import Scheduler
     metavar="FILE",
     help="Write the process id there.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Log everything.")
+@option("-v", "--verbose", is_flag=True, help="Log everything.")
 @option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info", show_default=True, help="What is logged.",

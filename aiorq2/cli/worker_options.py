@@ -63,7 +63,7 @@ _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     flag("--reload", help="Start anew when a .py file beneath the current folder changes; for development."),
     option("--log-level", "--logging_level", type=_LEVEL, default="info", show_default=True, help="What is logged."),
     option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="One line per event."),
-    click.option("-v", "--verbose", is_flag=True, help="Log everything."),
+    flag("-v", "--verbose", help="Log everything."),
     flag("-q", "--quiet", help="Log warnings and errors only."),
     click.option("--supervised", is_flag=True, hidden=True, help="Standard input is the tether of a WorkerPool."),
     connection_options,
