@@ -20,6 +20,7 @@ from aiorq2.errors import (
     JobTimeoutException,
     NoSuchGroupError,
     NoSuchJobError,
+    NotDurable,
     PayloadTooLarge,
     SerializationError,
     TimeoutFormatError,
@@ -34,7 +35,7 @@ from aiorq2.queue import Queue
 from aiorq2.results import Result
 from aiorq2.signing import signed
 from aiorq2.states import JobStatus
-from aiorq2.terms import Callback, Dependency, RateLimit, Repeat, Webhook
+from aiorq2.terms import Callback, Dependency, Durable, RateLimit, Repeat, Webhook
 from aiorq2.worker import Worker
 
 __version__ = "0.1.0"
@@ -50,6 +51,7 @@ __all__ = [
     "Dependency",
     "DeserializationError",
     "DuplicateJobError",
+    "Durable",
     "Execution",
     "FunctionNotAllowed",
     "Group",
@@ -63,6 +65,7 @@ __all__ = [
     "JobTimeoutException",
     "NoSuchGroupError",
     "NoSuchJobError",
+    "NotDurable",
     "PayloadTooLarge",
     "Queue",
     "RateLimit",

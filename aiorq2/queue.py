@@ -14,11 +14,18 @@ from uuid import uuid4
 
 from aiorq2.allowlist import warn_if_not_allowed
 from aiorq2.backends import connect, inspect
+from aiorq2.backends.durable import token_of
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.wire import record_of_spec
 from aiorq2.callables import describe_call, name_of
 from aiorq2.contents import QueueContents
-from aiorq2.errors import DuplicateJobError, InvalidJobOperation, InvalidOption, NoSuchJobError
+from aiorq2.errors import (
+    DuplicateJobError,
+    InvalidJobOperation,
+    InvalidOption,
+    NoSuchJobError,
+    NotDurable,
+)
 from aiorq2.inline import run_inline
 from aiorq2.job import Job
 from aiorq2.options import (
@@ -34,6 +41,7 @@ from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_call, encode_value
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.states import JobStatus
+from aiorq2.terms import Durable, as_durable
 from aiorq2.timing import Duration, as_utc, seconds, to_iso
 
 Func = Callable[..., Any] | str
@@ -55,6 +63,8 @@ class Queue(QueueContents):
         serializer: ``"json"``, ``"pickle"``, ``signed(…)`` or an object with ``dumps`` and ``loads``; workers need the same.
         results: where results are kept: ``"hash"``, or ``"stream"`` where rq must be able to read them.
         payload_limit: bytes that the arguments, and the meta, of a job may take.
+        durable: how many replicas of Redis must have a job before its enqueueing returns, unless it says otherwise: a number, or
+            ``Durable(replicas, timeout)``.
         connection: RQ's word for ``backend``; a URL or a ``redis.asyncio.Redis``.
 
     >>> queue = Queue("low", backend=connect("redis://localhost:6379/0"))
@@ -71,6 +81,7 @@ class Queue(QueueContents):
         serializer: str | Serializer | object | None = None,
         results: ResultStore = "hash",
         payload_limit: int = PAYLOAD_LIMIT,
+        durable: Durable | int | None = None,
         connection: Any = None,
     ) -> None:
         if backend is not None and connection is not None:
@@ -88,6 +99,8 @@ class Queue(QueueContents):
         self.serializer = resolve_serializer(serializer)
         self.results = results
         self.payload_limit = payload_limit
+        self.durable = as_durable(durable)
+        self._refuse_what_cannot_last(self.durable)
 
     # -- enqueueing ------------------------------------------------------------------------------------------------------
 
@@ -101,6 +114,7 @@ class Queue(QueueContents):
             DuplicateJobError: ``unique=True`` and the id is taken.
             InvalidJobOperation: a job with this ``job_id`` is running.
             BackendUnavailable: Redis was away for too long; the call may be repeated with the same ``job_id``.
+            NotDurable: ``durable=``, and too few replicas have the job; it is enqueued, and the call may be repeated.
 
         Redis: 1 call, shared with concurrent callers.
         """
@@ -197,6 +211,7 @@ class Queue(QueueContents):
 
         Raises:
             InvalidOption: the same ``job_id`` stands twice among them; and as ``enqueue``.
+            NotDurable: some have too few replicas (``error.job_ids``); all are enqueued.
 
         Redis: 1 pipeline per 256 jobs.
         """
@@ -213,13 +228,20 @@ class Queue(QueueContents):
                 await asyncio.sleep(0)  # let others have the loop
         if not self.is_async:
             return [await self._run_inline(spec, job) for spec, job in pairs]
+        short: list[NotDurable] = []
         for start in range(0, len(pairs), CHUNK):
-            chunk = pairs[start : start + CHUNK]
-            for (_, job), status in zip(
-                chunk, await self.backend.add([spec for spec, _ in chunk]), strict=True
-            ):
-                job.see_status(status)
+            try:
+                await self._send_chunk(pairs[start : start + CHUNK])
+            except NotDurable as error:  # those behind are enqueued as well
+                short.append(error)
+        if short:
+            raise _all_short(short)
         return [job for _, job in pairs]
+
+    async def _send_chunk(self, pairs: Sequence[tuple[JobSpec, Job]]) -> None:
+        statuses = await self.backend.add([spec for spec, _ in pairs])
+        for (_, job), status in zip(pairs, statuses, strict=True):
+            job.see_status(status)
 
     def create_job(
         self,
@@ -297,30 +319,35 @@ class Queue(QueueContents):
         """Encode a call into what travels, and the handle on it."""
         if options.rate_limit is not None and not self.is_async:
             raise InvalidOption("rate_limit: a queue with is_async=False runs every job at once")
+        durable = self.durable if options.durable is None else options.durable
+        if durable is not None and not durable.replicas:
+            durable = None
+        self._refuse_what_cannot_last(durable)
         ref = name_of(func)
         if ref.instance is None:
             warn_if_not_allowed(ref.name)
         job_id = options.job_id or str(uuid4())
         description = options.description or describe_call(ref.name, args, kwargs)
         meta = options.meta
+        data = encode_call(
+            self.serializer,
+            ref.name,
+            ref.instance,
+            args,
+            kwargs,
+            limit=self.payload_limit,
+            context=job_id,
+        )
         spec = JobSpec(
             id=job_id,
             func_name=ref.name,
             origin=self.name,
-            data=encode_call(
-                self.serializer,
-                ref.name,
-                ref.instance,
-                args,
-                kwargs,
-                limit=self.payload_limit,
-                context=job_id,
-            ),
+            data=data,
             options=options,
             description=description,
             timeout=self.default_timeout if options.job_timeout is None else options.job_timeout,
             created_at=to_iso(time.time()),
-            token=token_hex(8),
+            token=token_of(job_id, self.name, data) if durable else token_hex(8),
             meta=None
             if not meta
             else encode_value(
@@ -328,9 +355,20 @@ class Queue(QueueContents):
             ),
             results=self.results,
             group=group,
+            durable=durable,
         )
         call = Call(ref.name, ref.instance, args, kwargs)
         return spec, Job(record_of_spec(spec), self.backend, self.serializer, call=call)
+
+    def _refuse_what_cannot_last(self, durable: Durable | None) -> None:
+        if durable is None or not durable.replicas:
+            return
+        if not self.is_async:
+            raise InvalidOption("durable: a queue with is_async=False runs every job at once")
+        if not self.backend.has_replicas:
+            raise InvalidOption(
+                f"durable: {self.backend.location} has no replicas; leave it out, or give 0"
+            )
 
     # -- finding ---------------------------------------------------------------------------------------------------------
 
@@ -391,6 +429,14 @@ def _refuse_unknown(options: Mapping[str, Any]) -> None:
         raise InvalidOption(
             f"{', '.join(unknown)} {what}; there are {', '.join(sorted(OPTION_NAMES))}"
         )
+
+
+def _all_short(errors: Sequence[NotDurable]) -> NotDurable:
+    return NotDurable(
+        tuple(job_id for error in errors for job_id in error.job_ids),
+        max(error.wanted for error in errors),
+        min(error.acknowledged for error in errors),
+    )
 
 
 def _timeout(value: Duration) -> int | float:

@@ -35,24 +35,33 @@ class Exchange:
         """How often scripts were missing: then a command may have run before those that stood before it in its pipeline."""
 
     async def send(
-        self, line: Line, commands: Sequence[Command], *, retry_for: float | None = -1
+        self,
+        line: Line,
+        commands: Sequence[Command],
+        *,
+        retry_for: float | None = -1,
+        is_whole: bool = False,
+        patience: float = 0.0,
     ) -> list[Any]:
         """Send a pipeline until every command has a final reply; error replies of the commands' own come back as exceptions.
 
         Args:
             retry_for: seconds to go on while Redis is away or not ready; -1 the backend's, None for ever, 0 not at all.
+            is_whole: what is repeated is the whole pipeline, since its last command is about those before it.
+            patience: further seconds to wait for the replies, for commands that block.
 
         Raises:
             BackendUnavailable: it was away for longer.
             BackendRefused: it does not want us.
         """
-        patience = self._retry_for if retry_for == -1 else retry_for
-        deadline = None if patience is None else asyncio.get_running_loop().time() + patience
+        retry_for = self._retry_for if retry_for == -1 else retry_for
+        deadline = None if retry_for is None else asyncio.get_running_loop().time() + retry_for
         replies: list[Any] = [None] * len(commands)
         open_ = list(range(len(commands)))
         attempt = 0
         while open_:
-            open_, error = await self._round(line, commands, replies, open_)
+            left, error = await self._round(line, commands, replies, open_, patience)
+            open_ = open_ if left and is_whole else left
             if error is None:
                 continue
             attempt += 1
@@ -69,11 +78,16 @@ class Exchange:
         return replies
 
     async def _round(
-        self, line: Line, commands: Sequence[Command], replies: list[Any], open_: list[int]
+        self,
+        line: Line,
+        commands: Sequence[Command],
+        replies: list[Any],
+        open_: list[int],
+        patience: float,
     ) -> tuple[list[int], BaseException | None]:
         """Send the commands that are open; returns those that still are, and why (None: only their scripts were missing)."""
         try:
-            answers = await line.run([commands[index] for index in open_])
+            answers = await line.run([commands[index] for index in open_], patience=patience)
         except Exception as error:
             if is_transient(error):
                 return open_, error

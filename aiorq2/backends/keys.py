@@ -161,6 +161,10 @@ class Keys:
         """String, the worker that watches the queue's next due time; a few seconds."""
         return f"{self.prefix}:aio:watch:{queue}"
 
+    def fence(self) -> str:
+        """String that a durable enqueue writes before it waits for replicas, which have then got all that came before; 60 s."""
+        return f"{self.prefix}:aio:fence"
+
     def replay(self, token: str) -> str:
         """String: the call with this token was carried out and left nothing else behind; 60 s."""
         return f"{self.prefix}:aio:replay:{token}"

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from fakeredis import FakeServer
 
 
-def memory_backend(url: str, *, key_prefix: str) -> RedisBackend:
+class MemoryBackend(RedisBackend):
+    """The verbs on a fakeredis."""
+
+    has_replicas = False
+
+
+def memory_backend(url: str, *, key_prefix: str) -> MemoryBackend:
     """Return a backend whose data is shared by all backends of the same name in this process.
 
     Raises:
@@ -34,7 +40,7 @@ def memory_backend(url: str, *, key_prefix: str) -> RedisBackend:
         # No time-outs of redis-py's own: on Python 3.11 they lose cancellations.
         return FakeAsyncRedisConnection(server=server, protocol=2, socket_timeout=None)
 
-    return RedisBackend(
+    return MemoryBackend(
         connection,
         location=f"memory://{name}",
         key_prefix=key_prefix,

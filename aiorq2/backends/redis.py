@@ -36,13 +36,14 @@ from aiorq2.backends.base import (
 )
 from aiorq2.backends.clients import Clients
 from aiorq2.backends.coalesce import Coalescer
+from aiorq2.backends.durable import DurableCalls, Send, added_durably, strictest
 from aiorq2.backends.exchange import Exchange
 from aiorq2.backends.keys import Keys
 from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
 from aiorq2.backends.replies import raise_for
 from aiorq2.backends.waiting import Waiting
-from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable
+from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable, InvalidOption
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
 from aiorq2.outcome import GivenBack, Outcome
 from aiorq2.states import JobStatus, Reply, Verb
@@ -77,6 +78,7 @@ class Home:
         self.reads = Coalescer(
             lambda commands: backend.exchange.send(reads, commands), most=MAX_READS
         )
+        self.durable = DurableCalls(self._durable_line, backend.keys.fence())
         self.listener = Listener(self._connect, self._timeout)
         self.waiting = Waiting(self.listener, backend.observe, backend.keys.inbox(uuid4().hex))
 
@@ -94,6 +96,12 @@ class Home:
         line = Line(self._connect, self._timeout)
         self._lines.append(line)
         return line
+
+    def _durable_line(self) -> Send:
+        line = self._line()
+        return lambda commands, patience: self._backend.exchange.send(
+            line, commands, is_whole=True, patience=patience
+        )
 
     def release_soon(self) -> None:
         """Have the dependents freed that are left; nobody waits for it."""
@@ -131,6 +139,7 @@ class Home:
         await self.waiting.close()
         await self.calls.close()
         await self.reads.close()
+        await self.durable.close()
         await self.listener.close()
         for line in self._lines:
             await line.close()
@@ -147,6 +156,9 @@ class RedisBackend:
         timeout: seconds after which a silent Redis counts as away.
         url: what another process can connect with, where there is such a thing; it may hold a password and is not shown.
     """
+
+    has_replicas = True
+    """Whether an enqueue can wait for some."""
 
     def __init__(
         self,
@@ -227,10 +239,15 @@ class RedisBackend:
         Raises:
             DuplicateJobError: ``unique`` and the id is taken.
             InvalidJobOperation: a job with this id is running.
+            NotDurable: a job has fewer replicas than it asks for (``spec.durable``); all are enqueued.
 
         Redis: 1 pipeline, shared with concurrent calls, ``add.lua`` per job.
         """
         commands = [self._command("add", *wire.spec_arguments(spec, replace)) for spec in specs]
+        if durable := strictest(specs):
+            if not self.has_replicas:
+                raise InvalidOption(f"durable: {self.location} has no replicas; leave it out")
+            return added_durably(specs, await self.home.durable.call_many(commands, durable))
         if len(commands) == 1:
             reply = await self.home.calls.call(commands[0])
             raise_for(Verb.ADD, specs[0].id, reply)
