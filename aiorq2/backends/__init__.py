@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from urllib.parse import urlsplit
 
-from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
-from aiorq2.backends.clients import clients_of
 from aiorq2.backends.keys import PREFIX_PATTERN
+from aiorq2.backends.reach import reach
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import InvalidOption
 
 __all__ = ["connect"]
-
-_SCHEMES = ("redis://", "rediss://", "unix://", "memory://")
-_OURS: dict[str, Any] = {
-    "decode_responses": False,
-    "protocol": 2,
-    "socket_timeout": None,  # time-outs are ours: on Python 3.11 redis-py's own lose cancellations
-    "health_check_interval": 0,
-}
 
 
 def connect(
@@ -37,8 +23,9 @@ def connect(
     """Return a backend; nothing is sent until it is used.
 
     Args:
-        source: ``redis://…``, ``rediss://…``, ``unix://…``, ``memory://name`` (inside this process, shared by name), or a
-            ``redis.asyncio.Redis``, of which only the address and the credentials are used. Default: ``AIORQ2_URL``,
+        source: ``redis://…``, ``rediss://…``, ``unix://…``, ``redis+sentinel://host1,host2,host3/mymaster``, ``memory://name``
+            (inside this process, shared by name), or a ``redis.asyncio.Redis``, of which only the address and the credentials are
+            used. Default: ``AIORQ2_URL``,
             ``RQ_REDIS_URL`` or ``REDIS_URL`` in the environment, else ``redis://localhost:6379/0``.
         key_prefix: what every key begins with; default ``RQ_KEY_PREFIX`` in the environment, else ``rq``.
         retry_for: seconds for which a call is repeated while Redis is away; None for ever.
@@ -61,61 +48,16 @@ def connect(
         from aiorq2.backends.memory import memory_backend
 
         return memory_backend(source, key_prefix=prefix)
-    pool = _pool_of(source)
-    kwargs = {**pool.connection_kwargs, **_OURS, "retry": Retry(NoBackoff(), 0)}
-    kwargs.setdefault("socket_connect_timeout", timeout)
-
-    def connection() -> AbstractConnection:
-        made: AbstractConnection = pool.connection_class(**kwargs)
-        return made
-
-    try:
-        connection()
-    except TypeError as error:
-        raise InvalidOption(
-            f"the Redis URL has an option that redis-py does not take: {error}"
-        ) from None
+    found = reach(source, timeout)
     return RedisBackend(
-        connection,
-        location=_location(kwargs),
+        found.connection,
+        location=found.location,
         key_prefix=prefix,
         retry_for=retry_for,
         timeout=timeout,
         url=source if isinstance(source, str) else None,
-        clients=clients_of(pool, kwargs),
+        clients=found.clients,
     )
 
 
 _VARIABLES = ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL")
-
-
-def _pool_of(source: Any) -> ConnectionPool:
-    if isinstance(source, str):
-        if not source.startswith(_SCHEMES):
-            raise InvalidOption(
-                f"a backend URL begins with one of {', '.join(_SCHEMES)}, not {urlsplit(source).scheme!r}"
-            )
-        try:
-            pool: ConnectionPool = ConnectionPool.from_url(source)
-        except ValueError:  # whose text may quote the password
-            raise InvalidOption(
-                "the Redis URL cannot be read: check its host, port and database"
-            ) from None
-        if "decode_responses" in pool.connection_kwargs:
-            raise InvalidOption(
-                "decode_responses in the Redis URL: leave it out, aiorq2 decodes by itself"
-            )
-        return pool
-    found = getattr(source, "connection_pool", None)
-    if not isinstance(found, ConnectionPool):
-        raise InvalidOption(
-            f"connect() takes a URL or a redis.asyncio.Redis, not {type(source).__name__}"
-            " (a synchronous client? pass its URL instead)"
-        )
-    return found
-
-
-def _location(kwargs: dict[str, Any]) -> str:
-    path = kwargs.get("path")
-    place = str(path) if path else f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
-    return f"{place}/{kwargs.get('db', 0)}"

@@ -14,6 +14,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from aiorq2.backends import scripts
 from aiorq2.backends.line import Command, Line, is_out_of_memory, is_refusal, is_transient
+from aiorq2.backends.routes import NoRoute
 from aiorq2.errors import BackendError, BackendFull, BackendRefused, BackendUnavailable
 from aiorq2.timing import backoff
 
@@ -157,6 +158,8 @@ def _wants_password(error: BaseException) -> bool:
 
 def _plain(error: BaseException) -> str:
     """Say what is wrong without what redis-py adds (it may quote the URL)."""
+    if isinstance(error, NoRoute):
+        return str(error)
     if isinstance(error, ResponseError):
         return f"is not ready ({str(error)[:120]})"
     return f"cannot be reached ({type(error).__name__})"

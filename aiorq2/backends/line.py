@@ -11,12 +11,15 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     DataError,
+    MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
 
+from aiorq2.backends.routes import note_misplaced
 from aiorq2.backends.scripts import Arg
 
 Command = Sequence[Arg]
@@ -80,6 +83,16 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, RedisError) and str(error).removeprefix("ERR ").startswith(_REFUSED)
 
 
+def is_misplaced(error: ResponseError) -> bool:
+    """Whether another server is the one to ask: this one has become, or is, a replica."""
+    text = str(error)
+    return (
+        isinstance(error, ReadOnlyError | MasterDownError)
+        or "-READONLY" in text
+        or text.startswith("UNBLOCKED")
+    )
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether Redis refused a write because its ``maxmemory`` is reached."""
     return isinstance(error, OutOfMemoryError) or (
@@ -98,6 +111,7 @@ class Line:
     def __init__(self, connect: Callable[[], AbstractConnection], timeout: float) -> None:
         self._connection = connect()
         self._timeout = timeout
+        self._is_misplaced = False
 
     async def run(self, commands: Sequence[Command], *, patience: float = 0.0) -> list[Any]:
         """Send all commands in one write and return their replies, error replies among them as exceptions.
@@ -122,10 +136,13 @@ class Line:
                     replies.append(await self._reply())
                     if number % 32 == 31:  # it answers: what counts is silence
                         limit.reschedule(loop.time() + self._timeout + patience)
-                return replies
         except BaseException:
             await self.drop()
             raise
+        if self._is_misplaced:  # the next use connects anew, to a server that may be another
+            self._is_misplaced = False
+            await self.drop()
+        return replies
 
     async def _write(self, packed: list[bytes]) -> None:
         try:
@@ -138,6 +155,9 @@ class Line:
         try:
             return await self._connection.read_response(disable_decoding=True)
         except ResponseError as error:
+            if is_misplaced(error):
+                self._is_misplaced = True
+                note_misplaced(self._connection, error)
             return error
 
     async def drop(self) -> None:
