@@ -8,6 +8,7 @@ from typing import Any
 from aiorq2.backends.keys import PREFIX_PATTERN
 from aiorq2.backends.reach import reach
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.urls import CLUSTER
 from aiorq2.errors import InvalidOption
 
 __all__ = ["connect"]
@@ -23,32 +24,34 @@ def connect(
     """Return a backend; nothing is sent until it is used.
 
     Args:
-        source: ``redis://…``, ``rediss://…``, ``unix://…``, ``redis+sentinel://host1,host2,host3/mymaster``, ``memory://name``
-            (inside this process, shared by name), or a ``redis.asyncio.Redis``, of which only the address and the credentials are
-            used. Default: ``AIORQ2_URL``,
+        source: ``redis://…``, ``rediss://…``, ``unix://…``, ``redis+sentinel://host1,host2,host3/mymaster``,
+            ``redis+cluster://host1,host2``, ``memory://name`` (inside this process, shared by name), or a ``redis.asyncio.Redis``,
+            of which only the address and the credentials are used. Default: ``AIORQ2_URL``,
             ``RQ_REDIS_URL`` or ``REDIS_URL`` in the environment, else ``redis://localhost:6379/0``.
-        key_prefix: what every key begins with; default ``RQ_KEY_PREFIX`` in the environment, else ``rq``.
+        key_prefix: what every key begins with; default ``RQ_KEY_PREFIX`` in the environment, else ``rq``, and ``{rq}`` in a
+            cluster.
         retry_for: seconds for which a call is repeated while Redis is away; None for ever.
         timeout: seconds after which a silent Redis counts as away.
 
     Raises:
         InvalidOption: a URL or prefix that cannot be meant.
     """
-    prefix = key_prefix if key_prefix is not None else os.environ.get("RQ_KEY_PREFIX", "rq")
-    if not PREFIX_PATTERN.fullmatch(prefix):
-        raise InvalidOption(
-            f"key_prefix {prefix[:60]!r}: letters, digits and _ . : {{ }} - are allowed"
-        )
     if source is None:
         source = next(
             (os.environ[name] for name in _VARIABLES if os.environ.get(name)),
             "redis://localhost:6379/0",
         )
+    usual = "{rq}" if isinstance(source, str) and source.startswith(CLUSTER) else "rq"
+    prefix = key_prefix if key_prefix is not None else os.environ.get("RQ_KEY_PREFIX", usual)
+    if not PREFIX_PATTERN.fullmatch(prefix):
+        raise InvalidOption(
+            f"key_prefix {prefix[:60]!r}: letters, digits and _ . : {{ }} - are allowed"
+        )
     if isinstance(source, str) and source.startswith("memory://"):
         from aiorq2.backends.memory import memory_backend
 
         return memory_backend(source, key_prefix=prefix)
-    found = reach(source, timeout)
+    found = reach(source, timeout, prefix)
     return RedisBackend(
         found.connection,
         location=found.location,

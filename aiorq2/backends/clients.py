@@ -18,10 +18,10 @@ _SYNC_CONNECTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Clients:
-    """How clients to a server are made."""
+    """How clients to a server are made: ``Redis`` objects of redis-py, and ``RedisCluster`` objects, which can do the same."""
 
-    asynchronous: Callable[[], redis_asyncio.Redis]
-    synchronous: Callable[[], redis_py.Redis]
+    asynchronous: Callable[[], Any]
+    synchronous: Callable[[], Any]
 
 
 def clients_of(pool: redis_asyncio.ConnectionPool, kwargs: dict[str, Any]) -> Clients:
@@ -39,3 +39,19 @@ def clients_of(pool: redis_asyncio.ConnectionPool, kwargs: dict[str, Any]) -> Cl
         )
 
     return Clients(asynchronous, synchronous)
+
+
+async def close_client(client: redis_asyncio.Redis | redis_asyncio.RedisCluster) -> None:
+    """Close a client and its connections."""
+    if isinstance(client, redis_asyncio.RedisCluster):
+        await client.aclose()
+    else:
+        await client.aclose(close_connection_pool=True)
+
+
+def close_sync_client(client: redis_py.Redis | redis_py.RedisCluster) -> None:
+    """Close a client and its connections."""
+    if isinstance(client, redis_py.RedisCluster):
+        client.close()
+    else:
+        client.connection_pool.disconnect()

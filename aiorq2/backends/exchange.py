@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import AskError, MovedError, NoScriptError, ResponseError, TryAgainError
 
 from aiorq2.backends import scripts
 from aiorq2.backends.line import Command, Line, is_out_of_memory, is_refusal, is_transient
@@ -19,6 +19,9 @@ from aiorq2.errors import BackendError, BackendFull, BackendRefused, BackendUnav
 from aiorq2.timing import backoff
 
 log = logging.getLogger("aiorq2.backend")
+
+MAX_REDIRECTIONS = 5
+"""How often a pipeline goes on at once to where the nodes of a cluster say."""
 
 
 class Exchange:
@@ -59,11 +62,14 @@ class Exchange:
         deadline = None if retry_for is None else asyncio.get_running_loop().time() + retry_for
         replies: list[Any] = [None] * len(commands)
         open_ = list(range(len(commands)))
-        attempt = 0
+        attempt = redirections = 0
         while open_:
             left, error = await self._round(line, commands, replies, open_, patience)
             open_ = open_ if left and is_whole else left
             if error is None:
+                continue
+            if isinstance(error, MovedError) and redirections < MAX_REDIRECTIONS:
+                redirections += 1  # it has not run, and we know where it is to
                 continue
             attempt += 1
             pause = backoff(attempt, base=0.02, cap=1.0)
@@ -93,6 +99,7 @@ class Exchange:
             if is_transient(error):
                 return open_, error
             raise self.final(error) from error
+        answers = await _follow(line, [commands[index] for index in open_], answers)
         still: list[int] = []
         is_missing = False
         reason: BaseException | None = None
@@ -150,6 +157,24 @@ class Exchange:
         return error
 
 
+async def _follow(line: Line, commands: Sequence[Command], answers: list[Any]) -> list[Any]:
+    """Ask the other node for the keys that have gone there, while the slot is on its way. A script has to wait for all of them."""
+    for index, (command, answer) in enumerate(zip(commands, answers, strict=True)):
+        if (
+            isinstance(answer, AskError)
+            and not isinstance(answer, MovedError)
+            and command[0] != "EVALSHA"
+        ):
+            other = line.beside((answer.host, answer.port))
+            try:
+                answers[index] = (await other.run([["ASKING"], command]))[1]
+            except Exception as error:  # noqa: BLE001  judged like an error of this line's
+                answers[index] = error
+            finally:
+                await other.close()
+    return answers
+
+
 def _wants_password(error: BaseException) -> bool:
     return any(
         word in str(error) for word in ("NOAUTH", "unauthenticated", "Authentication required")
@@ -160,6 +185,8 @@ def _plain(error: BaseException) -> str:
     """Say what is wrong without what redis-py adds (it may quote the URL)."""
     if isinstance(error, NoRoute):
         return str(error)
+    if isinstance(error, AskError | TryAgainError):
+        return "is handing these keys over to another node"
     if isinstance(error, ResponseError):
         return f"is not ready ({str(error)[:120]})"
     return f"cannot be reached ({type(error).__name__})"

@@ -13,6 +13,22 @@ PREFIX_PATTERN = re.compile(r"[A-Za-z0-9_.:{}-]+")
 """RQ's rule for ``RQ_KEY_PREFIX``."""
 
 
+_TAG = re.compile(r"[^{]*\{[^}]+\}")
+
+
+def has_hash_tag(prefix: str) -> bool:
+    """Return whether all keys under a prefix lie in one slot of a cluster: it has something between its first braces."""
+    return _TAG.match(prefix) is not None
+
+
+def script_keys(prefix: str) -> tuple[str, ...]:
+    """Return the keys that a script is called with: the prefix, and on a cluster another one.
+
+    Neither exists, so while the slot is on its way between two nodes, both refuse the script before it has begun.
+    """
+    return (prefix, f"{prefix}:") if has_hash_tag(prefix) else (prefix,)
+
+
 class Keys:
     """The key names under one prefix. Each docstring says the Redis type and how long the key lives."""
 

@@ -12,6 +12,7 @@ from redis.exceptions import (
     AuthorizationError,
     DataError,
     MasterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -19,7 +20,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from aiorq2.backends.routes import note_misplaced
+from aiorq2.backends.routes import Address, RoutedConnection, note_misplaced
 from aiorq2.backends.scripts import Arg
 
 Command = Sequence[Arg]
@@ -68,6 +69,8 @@ def is_transient(error: BaseException) -> bool:
 
 
 _TRANSIENT_TYPES = {
+    "AskError",
+    "MovedError",
     "ReadOnlyError",
     "ClusterDownError",
     "MasterDownError",
@@ -87,7 +90,7 @@ def is_misplaced(error: ResponseError) -> bool:
     """Whether another server is the one to ask: this one has become, or is, a replica."""
     text = str(error)
     return (
-        isinstance(error, ReadOnlyError | MasterDownError)
+        isinstance(error, MovedError | ReadOnlyError | MasterDownError)
         or "-READONLY" in text
         or text.startswith("UNBLOCKED")
     )
@@ -159,6 +162,12 @@ class Line:
                 self._is_misplaced = True
                 note_misplaced(self._connection, error)
             return error
+
+    def beside(self, address: Address) -> Line:
+        """Return a line to another server than that to which the route of this one leads."""
+        assert isinstance(self._connection, RoutedConnection)
+        route = self._connection.route
+        return Line(lambda: route.beside(address), self._timeout)
 
     async def drop(self) -> None:
         """Close the connection without ceremony; the next use opens it again."""

@@ -1,27 +1,35 @@
-"""How a Redis is reached: what ``connect`` makes a backend of, for one server and for a master under sentinels."""
+"""How a Redis is reached, as ``connect`` needs it: one server, a master under sentinels, or a node of a cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from redis import Sentinel
+from redis import RedisCluster, Sentinel
 from redis.asyncio import ConnectionPool
+from redis.asyncio import RedisCluster as AsyncCluster
 from redis.asyncio import Sentinel as AsyncSentinel
+from redis.asyncio.cluster import ClusterNode as AsyncNode
 from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
 
 from aiorq2.backends.clients import Clients, clients_of
-from aiorq2.backends.routes import Address, RoutedConnection, RoutedSSLConnection
-from aiorq2.backends.sentinel import SentinelRoute, places
+from aiorq2.backends.cluster import ClusterRoute
+from aiorq2.backends.keys import has_hash_tag
+from aiorq2.backends.routes import Address, RoutedConnection, RoutedSSLConnection, places
+from aiorq2.backends.sentinel import SentinelRoute
+from aiorq2.backends.urls import (
+    CLUSTER,
+    CLUSTER_PORT,
+    SENTINEL,
+    SENTINEL_PORT,
+    SeveralHosts,
+    pool_of,
+)
 from aiorq2.errors import InvalidOption
-
-PLAIN = ("redis://", "rediss://", "unix://")
-SENTINEL = ("redis+sentinel://", "rediss+sentinel://")
-SENTINEL_PORT = 26379
 
 _OURS: dict[str, Any] = {
     "decode_responses": False,
@@ -46,15 +54,17 @@ class Reach:
     clients: Clients
 
 
-def reach(source: Any, timeout: float) -> Reach:
-    """Return the way to what a URL or a ``redis.asyncio.Redis`` names.
+def reach(source: Any, timeout: float, key_prefix: str) -> Reach:
+    """Return the way to the keys under a prefix, at what a URL or a ``redis.asyncio.Redis`` names.
 
     Raises:
         InvalidOption: it cannot be meant.
     """
     if isinstance(source, str) and source.startswith(SENTINEL):
         return _reach_by_sentinels(source, timeout)
-    pool = _pool_of(source)
+    if isinstance(source, str) and source.startswith(CLUSTER):
+        return _reach_in_cluster(source, timeout, key_prefix)
+    pool = pool_of(source)
     options = _options(pool, timeout)
     return Reach(
         _factory(pool.connection_class, options), _location(options), clients_of(pool, options)
@@ -62,7 +72,7 @@ def reach(source: Any, timeout: float) -> Reach:
 
 
 def _reach_by_sentinels(url: str, timeout: float) -> Reach:
-    found = _SeveralHosts.read(url, default_port=SENTINEL_PORT)
+    found = SeveralHosts.read(url, default_port=SENTINEL_PORT)
     name, *db = found.path
     if not name or len(db) > 1:
         raise InvalidOption(
@@ -73,7 +83,6 @@ def _reach_by_sentinels(url: str, timeout: float) -> Reach:
     ours = {"username": found.own["sentinel_username"], "password": found.own["sentinel_password"]}
     asking = {**options, **ours, "db": 0}
     plain: Any = pool.connection_class
-    routed = RoutedSSLConnection if issubclass(plain, SSLConnection) else RoutedConnection
     route = SentinelRoute(
         name,
         found.hosts,
@@ -82,106 +91,69 @@ def _reach_by_sentinels(url: str, timeout: float) -> Reach:
     )
     location = f"{name}/{options.get('db', 0)} of the sentinels {places(found.hosts)}"
     return Reach(
-        _factory(routed, {**options, "route": route}),
+        _factory(_routed(plain), {**options, "route": route}),
         location,
         _clients_by_sentinels(name, found.hosts, options, ours),
     )
 
 
+def _reach_in_cluster(url: str, timeout: float, key_prefix: str) -> Reach:
+    found = SeveralHosts.read(url, default_port=CLUSTER_PORT)
+    if not has_hash_tag(key_prefix):
+        raise InvalidOption(
+            f"key_prefix {key_prefix!r}: in a cluster all keys must lie in one slot; put it in braces,"
+            f" '{{{key_prefix.strip('{}:') or 'rq'}}}' (rq finds them with the same RQ_KEY_PREFIX)"
+        )
+    if any(value for value in found.own.values()):
+        raise InvalidOption("sentinel_username and sentinel_password belong to redis+sentinel://")
+    pool = found.pool("/".join(found.path))
+    if pool.connection_kwargs.get("db"):
+        raise InvalidOption("a cluster has one database, 0: leave the number out of the URL")
+    options = _options(pool, timeout)
+    plain: Any = pool.connection_class
+    route = ClusterRoute(
+        key_prefix,
+        found.hosts,
+        lambda address: plain(**{**options, "host": address[0], "port": address[1]}),
+        timeout,
+    )
+    return Reach(
+        _factory(_routed(plain), {**options, "route": route}),
+        f"the cluster {places(found.hosts)}",
+        _clients_in_cluster(found.hosts, options, is_encrypted=issubclass(plain, SSLConnection)),
+    )
+
+
+def _routed(plain: type[Any]) -> type[RoutedConnection]:
+    return RoutedSSLConnection if issubclass(plain, SSLConnection) else RoutedConnection
+
+
+def _clients_in_cluster(
+    hosts: tuple[Address, ...], options: dict[str, Any], *, is_encrypted: bool
+) -> Clients:
+    plain = {**_for_clients(options), "ssl": is_encrypted}
+    plain.pop("db", None)
+    return Clients(
+        lambda: AsyncCluster(startup_nodes=[AsyncNode(*one) for one in hosts], **plain),
+        lambda: RedisCluster(startup_nodes=[ClusterNode(*one) for one in hosts], **plain),
+    )
+
+
+def _for_clients(options: dict[str, Any]) -> dict[str, Any]:
+    left_out = ("host", "port", "retry", "protocol")
+    return {name: value for name, value in options.items() if name not in left_out}
+
+
 def _clients_by_sentinels(
     name: str, hosts: tuple[Address, ...], options: dict[str, Any], ours: dict[str, Any]
 ) -> Clients:
-    left_out = ("host", "port", "retry", "protocol")
-    plain = {one: value for one, value in options.items() if one not in left_out}
+    plain = _for_clients(options)
     ssl = {one: value for one, value in plain.items() if one.startswith("ssl")}
     asking = {**ssl, **{one: value for one, value in ours.items() if value}}
     return Clients(
         lambda: AsyncSentinel(hosts, sentinel_kwargs=asking, **plain).master_for(name),
         lambda: Sentinel(hosts, sentinel_kwargs=asking, **plain).master_for(name),
     )
-
-
-@dataclass(frozen=True)
-class _SeveralHosts:
-    """A URL with several hosts, taken apart."""
-
-    scheme: str
-    credentials: str
-    hosts: tuple[Address, ...]
-    path: tuple[str, ...]
-    query: str
-    own: dict[str, str | None]
-    """The options that are ours."""
-
-    @classmethod
-    def read(cls, url: str, *, default_port: int) -> _SeveralHosts:
-        """Take a URL apart; no message quotes it, since it may hold a password."""
-        scheme, _, rest = url.partition("://")
-        rest, _, query = rest.partition("?")
-        netloc, *path = rest.split("/")
-        credentials, _, hosts = netloc.rpartition("@")
-        own: dict[str, str | None] = {"sentinel_username": None, "sentinel_password": None}
-        others = []
-        for option, value in parse_qsl(query, keep_blank_values=True):
-            if option in own:
-                own[option] = value
-            else:
-                others.append((option, value))
-        return cls(
-            scheme,
-            credentials,
-            tuple(_address(one, default_port, scheme) for one in hosts.split(",")),
-            tuple(unquote(one) for one in path) or ("",),
-            urlencode(others),
-            own,
-        )
-
-    def pool(self, db: str = "") -> ConnectionPool:
-        """Return what redis-py makes of the credentials and the options."""
-        plain = self.scheme.partition("+")[0]
-        credentials = f"{self.credentials}@" if self.credentials else ""
-        query = f"?{self.query}" if self.query else ""
-        return _pool_of(f"{plain}://{credentials}localhost:1/{db}{query}")
-
-
-def _address(text: str, default_port: int, scheme: str) -> Address:
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or port == 0:
-        raise InvalidOption(
-            f"the hosts of a {scheme}:// URL are host:port, separated by commas; one of them cannot be read"
-        )
-    return host, port or default_port
-
-
-def _pool_of(source: Any) -> ConnectionPool:
-    if isinstance(source, str):
-        if not source.startswith(PLAIN):
-            schemes = ", ".join([*PLAIN, *SENTINEL, "memory://"])
-            raise InvalidOption(
-                f"a backend URL begins with one of {schemes}, not {urlsplit(source).scheme!r}"
-            )
-        try:
-            pool: ConnectionPool = ConnectionPool.from_url(source)
-        except ValueError:  # whose text may quote the password
-            raise InvalidOption(
-                "the Redis URL cannot be read: check its host, port and database"
-            ) from None
-        if "decode_responses" in pool.connection_kwargs:
-            raise InvalidOption(
-                "decode_responses in the Redis URL: leave it out, aiorq2 decodes by itself"
-            )
-        return pool
-    found = getattr(source, "connection_pool", None)
-    if not isinstance(found, ConnectionPool):
-        raise InvalidOption(
-            f"connect() takes a URL or a redis.asyncio.Redis, not {type(source).__name__}"
-            " (a synchronous client? pass its URL instead)"
-        )
-    return found
 
 
 def _options(pool: ConnectionPool, timeout: float) -> dict[str, Any]:

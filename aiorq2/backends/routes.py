@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import asyncio
+import contextvars
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Protocol, TypeVar
 
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+T = TypeVar("T")
 Address = tuple[str, int]
 
 
@@ -34,12 +39,12 @@ class Route(Protocol):
         """Take note that a connection is no longer open."""
         ...
 
-    def failed(self, address: Address) -> None:
-        """Take note that no connection could be opened there."""
-        ...
-
     def misplaced(self, error: ResponseError) -> None:
         """Take note that a command was sent to the wrong server."""
+        ...
+
+    def beside(self, address: Address) -> AbstractConnection:
+        """Return an unconnected connection to another server than the master."""
         ...
 
 
@@ -56,13 +61,11 @@ class RoutedConnection(Connection):
         """Connect to the master of the moment."""
         if self.is_connected:
             return
-        address = await self.route.address()
-        self.host, self.port = address
+        self.host, self.port = await self.route.address()
         try:
             await super().connect()  # type: ignore[no-untyped-call]
             await self.route.opened(self)
         except BaseException:
-            self.route.failed(address)
             await self.disconnect(nowait=True)
             raise
 
@@ -87,3 +90,99 @@ def note_misplaced(connection: AbstractConnection, error: ResponseError) -> None
     """Tell the route of a connection, if it has one, that it leads to the wrong server."""
     if isinstance(connection, RoutedConnection):
         connection.route.misplaced(error)
+
+
+class SharedQuestion:
+    """A question that all who want to know the answer at the same moment ask together; each event loop asks for itself."""
+
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, Address]]) -> None:
+        self._ask = ask
+        self._asking: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, asyncio.Task[Address]
+        ] = weakref.WeakKeyDictionary()
+
+    async def answer(self) -> Address:
+        """Return what ``ask`` returns."""
+        loop = asyncio.get_running_loop()
+        asking = self._asking.get(loop)
+        if asking is None or asking.done():
+            asking = self._asking[loop] = spawn(self._ask())
+        return await asyncio.shield(asking)
+
+
+class Crowd:
+    """The open connections of each event loop, and what is to be done as long as there are any.
+
+    Args:
+        watch: runs beside the connections of a loop, and is cancelled when the last one is closed for good.
+    """
+
+    def __init__(self, watch: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._watch = watch
+        self._members: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, set[RoutedConnection]
+        ] = weakref.WeakKeyDictionary()
+        self._watching: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def join(self, connection: RoutedConnection) -> None:
+        """Take in a connection that has just been opened."""
+        loop = asyncio.get_running_loop()
+        self._members.setdefault(loop, set()).add(connection)
+        if loop not in self._watching:
+            self._watching[loop] = spawn(self._watch())
+
+    async def leave(self, connection: RoutedConnection, *, for_good: bool) -> None:
+        """Let go one that is not open any more."""
+        loop = asyncio.get_running_loop()
+        members = self._members.get(loop, set())
+        members.discard(connection)
+        if for_good and not members and loop in self._watching:
+            await end([self._watching.pop(loop)])
+
+    async def move_to(self, address: Address) -> None:
+        """Close the connections that lead elsewhere: a server that was cut off stays silent, and would be waited for."""
+        for connection in list(self._members.get(asyncio.get_running_loop(), ())):
+            if (connection.host, int(connection.port)) != address:
+                await connection.disconnect(nowait=True)
+
+
+def places(addresses: Iterable[Address]) -> str:
+    """Return addresses as text."""
+    return ",".join(
+        f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses
+    )
+
+
+def spawn(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Return a task that sees nobody's context."""
+    return asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until they have ended; again, if need be: redis-py can lose a cancellation on Python 3.11."""
+    left = {task for task in tasks if not task.done() and task is not asyncio.current_task()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.1)
+
+
+async def first_answers(
+    asking: Iterable[Awaitable[T]], *, limit_s: float, enough: Callable[[list[T]], bool]
+) -> list[T]:
+    """Return the answers that came in time, as soon as there are ``enough``; the questions left are cancelled."""
+    tasks = [asyncio.ensure_future(one) for one in asking]
+    answers: list[T] = []
+    try:
+        async with asyncio.timeout(limit_s):
+            for answer in asyncio.as_completed(tasks):
+                answers.append(await answer)
+                if enough(answers):
+                    break
+    except TimeoutError:
+        pass
+    finally:
+        await end(tasks)
+    return answers

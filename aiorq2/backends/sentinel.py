@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
-import weakref
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -16,7 +14,15 @@ from redis.exceptions import RedisError, ResponseError
 
 from aiorq2.backends.line import is_refusal
 from aiorq2.backends.listener import Listener
-from aiorq2.backends.routes import Address, NoRoute, RoutedConnection
+from aiorq2.backends.routes import (
+    Address,
+    Crowd,
+    NoRoute,
+    RoutedConnection,
+    SharedQuestion,
+    first_answers,
+    places,
+)
 from aiorq2.errors import BackendRefused
 
 log = logging.getLogger("aiorq2.backend")
@@ -56,23 +62,17 @@ class SentinelRoute:
         self._sentinels = tuple(sentinels)
         self._connect = connect
         self._timeout = timeout
-        self._watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._question = SharedQuestion(self._ask_all)
+        self._crowd = Crowd(self._watch)
 
     async def address(self) -> Address:
-        """Ask all sentinels at once, for all who want to know at the moment.
+        """Ask all sentinels at once.
 
         Raises:
             NoRoute: none answers.
             BackendRefused: those that answer know no master of this name, or do not let us in.
         """
-        watch = self._watch()
-        if watch.asking is None or watch.asking.done():
-            watch.asking = asyncio.get_running_loop().create_task(
-                self._ask_all(), context=contextvars.Context()
-            )
-        return await asyncio.shield(watch.asking)
+        return await self._question.answer()
 
     async def opened(self, connection: RoutedConnection) -> None:
         """Refuse a server that is no master (any more, or yet), and from now on close the connection when there is another."""
@@ -80,62 +80,37 @@ class SentinelRoute:
             raise NoRoute(
                 f"cannot be reached: {connection.host}:{connection.port} is not its master yet"
             )
-        self._watch().follow(connection)
+        self._crowd.join(connection)
 
     async def closed(self, connection: RoutedConnection, *, for_good: bool) -> None:
         """Stop listening when the last connection is closed for good."""
-        await self._watch().leave(connection, for_good=for_good)
-
-    def failed(self, address: Address) -> None:
-        """Do nothing: the sentinels are asked again anyway."""
+        await self._crowd.leave(connection, for_good=for_good)
 
     def misplaced(self, error: ResponseError) -> None:
-        """Do nothing: as above."""
+        """Do nothing: the sentinels are asked again anyway."""
 
-    def _watch(self) -> _Watch:
-        loop = asyncio.get_running_loop()
-        watch = self._watches.get(loop)
-        if watch is None:
-            turns = count()
-            listener = Listener(
-                lambda: self._connect(self._sentinels[next(turns) % len(self._sentinels)]),
-                self._timeout,
-            )
-            watch = self._watches[loop] = _Watch(self._name, self.address, listener)
-        return watch
+    def beside(self, address: Address) -> AbstractConnection:
+        """Return an unconnected connection to a sentinel."""
+        return self._connect(address)
 
     async def _ask_all(self) -> Address:
-        loop = asyncio.get_running_loop()
-        asking = {loop.create_task(self._ask(one)) for one in self._sentinels}
-        words: list[_Word] = []
-        wordless: list[str] = []
-        try:
-            async with asyncio.timeout(min(ANSWER_S, self._timeout / 2)):
-                for answer in asyncio.as_completed(asking):
-                    word = await answer
-                    if isinstance(word, str):
-                        wordless.append(word)
-                        continue
-                    words.append(word)
-                    if words.count(word) > len(self._sentinels) // 2:
-                        break
-        except TimeoutError:
-            pass
-        finally:
-            await _end(asking)
+        majority = len(self._sentinels) // 2 + 1
+        answers = await first_answers(
+            [self._ask(one) for one in self._sentinels],
+            limit_s=min(ANSWER_S, self._timeout / 2),
+            enough=lambda so_far: so_far.count(so_far[-1]) >= majority,
+        )
+        words = [one for one in answers if isinstance(one, _Word)]
         if words:
             return max(words, key=lambda word: word.epoch).address
-        raise self._nowhere(wordless)
-
-    def _nowhere(self, wordless: Sequence[str]) -> Exception:
         which = places(self._sentinels)
-        if "unknown" in wordless:
-            return BackendRefused(f"the sentinels {which} know no master {self._name!r}")
-        if "refused" in wordless:
-            return BackendRefused(
+        if "unknown" in answers:
+            raise BackendRefused(f"the sentinels {which} know no master {self._name!r}")
+        if "refused" in answers:
+            raise BackendRefused(
                 f"the sentinels {which} want another password (sentinel_username, sentinel_password)"
             )
-        return NoRoute(f"cannot be reached: none of its {len(self._sentinels)} sentinels answers")
+        raise NoRoute(f"cannot be reached: none of its {len(self._sentinels)} sentinels answers")
 
     async def _ask(self, sentinel: Address) -> _Word | str:
         connection = self._connect(sentinel)
@@ -144,7 +119,7 @@ class SentinelRoute:
             await connection.send_packed_command(
                 connection.pack_commands([["SENTINEL", "MASTER", self._name]]), check_health=False
             )
-            reply = await connection.read_response(disable_decoding=True)
+            facts = _pairs(await connection.read_response(disable_decoding=True))
         except (RedisError, OSError, TimeoutError, EOFError) as error:
             log.debug("sentinel %s:%d: %s", *sentinel, type(error).__name__)
             if "No such master" in str(error):
@@ -152,56 +127,31 @@ class SentinelRoute:
             return "refused" if is_refusal(error) or "NOAUTH" in str(error) else "silent"
         finally:
             await connection.disconnect(nowait=True)
-        facts = _pairs(reply)
         return _Word(int(facts["config-epoch"]), (facts["ip"], int(facts["port"])))
 
+    async def _watch(self) -> None:
+        """Hear from one of the sentinels when there is another master."""
+        switched = asyncio.Event()
+        turns = count()
+        listener = Listener(
+            lambda: self._connect(self._sentinels[next(turns) % len(self._sentinels)]),
+            self._timeout,
+        )
 
-@dataclass(eq=False)
-class _Watch:
-    """The open connections of one event loop, and the word that there is another master."""
+        def hear(message: bytes | None) -> None:  # None: there may have been one
+            if message is None or message.decode().split(" ")[0] == self._name:
+                switched.set()
 
-    name: str
-    address: Callable[[], Any]
-    listener: Listener
-    asking: asyncio.Task[Address] | None = None
-    connections: set[RoutedConnection] = field(default_factory=set)
-    listening: asyncio.Task[None] | None = None
-    moving: asyncio.Task[None] | None = None
-
-    def follow(self, connection: RoutedConnection) -> None:
-        self.connections.add(connection)
-        if self.listening is None:
-            self.listening = _spawn(self.listener.subscribe(SWITCH, self._hear))
-
-    async def leave(self, connection: RoutedConnection, *, for_good: bool) -> None:
-        self.connections.discard(connection)
-        if self.connections or not for_good or self.listening is None:
-            return
-        tasks = [task for task in (self.listening, self.moving) if task is not None]
-        self.listening = self.moving = None
-        await _end(task for task in tasks if task is not asyncio.current_task())
-        await self.listener.close()
-
-    def _hear(self, message: bytes | None) -> None:
-        if message is None or message.decode().split(" ")[0] == self.name:
-            self.moving = _spawn(self._move())
-
-    async def _move(self) -> None:
-        """Close the connections that lead elsewhere than to the master of today: a server that was cut off stays silent."""
         try:
-            master = await self.address()
-        except (RedisError, BackendRefused):
-            return
-        for connection in list(self.connections):
-            if (connection.host, int(connection.port)) != master:
-                await connection.disconnect(nowait=True)
-
-
-def places(addresses: Iterable[Address]) -> str:
-    """Return addresses as text."""
-    return ",".join(
-        f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses
-    )
+            await listener.subscribe(SWITCH, hear)
+            while await switched.wait():
+                switched.clear()
+                try:
+                    await self._crowd.move_to(await self.address())
+                except (RedisError, BackendRefused) as error:
+                    log.debug("another master: %s", error)
+        finally:
+            await listener.close()
 
 
 async def _role(connection: RoutedConnection) -> str | None:
@@ -210,22 +160,6 @@ async def _role(connection: RoutedConnection) -> str | None:
         return str((await connection.ask("ROLE"))[0].decode())
     except ResponseError:
         return None
-
-
-def _spawn(work: Any) -> asyncio.Task[None]:
-    task: asyncio.Task[None] = asyncio.get_running_loop().create_task(
-        work, context=contextvars.Context()
-    )
-    return task
-
-
-async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until they have ended; again, if need be: redis-py can lose a cancellation on Python 3.11."""
-    left = {task for task in tasks if not task.done()}
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=0.1)
 
 
 def _pairs(reply: Any) -> dict[str, str]:
