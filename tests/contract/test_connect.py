@@ -30,11 +30,15 @@ async def _works(backend: RedisBackend) -> None:
 @pytest.mark.parametrize("decode_responses", [False, True])
 @pytest.mark.parametrize("protocol", [2, 3])
 async def test_existing_client_gives_its_address(
-    redis_url: str, key_prefix: str, decode_responses: bool, protocol: int
+    redis_server: RedisServer,
+    redis_url: str,
+    key_prefix: str,
+    decode_responses: bool,
+    protocol: int,
 ) -> None:
     """A client of redis-py is taken for its address and credentials; how it decodes is its own affair."""
     client = redis.asyncio.Redis.from_url(
-        redis_url, decode_responses=decode_responses, protocol=protocol
+        redis_server.url, decode_responses=decode_responses, protocol=protocol
     )
     async with client:
         async with opened(client, key_prefix=key_prefix) as backend:

@@ -236,6 +236,9 @@ class Cluster:
         cluster.move(slot, cluster.owner(slot), cluster.nodes[2])
     """
 
+    BOUNDS = (0, 5461, 10923, SLOTS)
+    """Where the slots of each node begin, and where the last one's end."""
+
     def __init__(self, *, replicas: int = 0, extra: Sequence[str] = (), **options: Any) -> None:
         self._stack = ExitStack()
         self._replicas = replicas
@@ -314,8 +317,7 @@ class Cluster:
     def _start(self) -> None:
         for _ in range(3):
             self.nodes.append(self._stack.enter_context(Node(**self._options)))
-        bounds = [0, 5461, 10923, SLOTS]
-        for node, first, end in zip(self.nodes, bounds[:-1], bounds[1:], strict=True):
+        for node, first, end in zip(self.nodes, self.BOUNDS[:-1], self.BOUNDS[1:], strict=True):
             node.command("CLUSTER", "ADDSLOTS", *range(first, end))
         self._meet(self.nodes)
         until(lambda: all(self._is_up(one) for one in self.nodes), "the cluster is up")
