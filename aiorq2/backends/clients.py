@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis as redis_py
 import redis.asyncio as redis_asyncio
+from redis.asyncio.cluster import ClusterNode as AsyncNode
+from redis.cluster import ClusterNode
+
+from aiorq2.backends.routes import Address, Route, RoutedConnection, RoutedSSLConnection
 
 _SYNC_CONNECTIONS: dict[str, Any] = {
     "Connection": redis_py.Connection,
@@ -39,6 +43,43 @@ def clients_of(pool: redis_asyncio.ConnectionPool, kwargs: dict[str, Any]) -> Cl
         )
 
     return Clients(asynchronous, synchronous)
+
+
+def clients_by_sentinels(
+    name: str,
+    sentinels: Sequence[Address],
+    routed: type[RoutedConnection],
+    route: Route,
+    options: dict[str, Any],
+    for_sentinels: dict[str, Any],
+) -> Clients:
+    """Return clients to the master of a name; the asynchronous ones follow our own route, the others ask by themselves."""
+    plain = {**options, "ssl": issubclass(routed, RoutedSSLConnection)}
+    encryption = {one: value for one, value in plain.items() if one.startswith("ssl")}
+    asking = {**encryption, **{one: value for one, value in for_sentinels.items() if value}}
+
+    def asynchronous() -> redis_asyncio.Redis:
+        pool = redis_asyncio.ConnectionPool(connection_class=routed, route=route, **options)
+        return redis_asyncio.Redis(connection_pool=pool)
+
+    return Clients(
+        asynchronous,
+        lambda: redis_py.Sentinel(sentinels, sentinel_kwargs=asking).master_for(name, **plain),
+    )
+
+
+def clients_in_cluster(
+    nodes: Sequence[Address], options: dict[str, Any], *, is_encrypted: bool
+) -> Clients:
+    """Return clients to a cluster of which some nodes are known."""
+    plain = {name: value for name, value in options.items() if name != "db"}
+    plain["ssl"] = is_encrypted
+    return Clients(
+        lambda: redis_asyncio.RedisCluster(
+            startup_nodes=[AsyncNode(*one) for one in nodes], **plain
+        ),
+        lambda: redis_py.RedisCluster(startup_nodes=[ClusterNode(*one) for one in nodes], **plain),
+    )
 
 
 async def close_client(client: redis_asyncio.Redis | redis_asyncio.RedisCluster) -> None:

@@ -109,6 +109,10 @@ class ClusterRoute:
         if isinstance(error, MovedError) and error.host:
             self._know((error.host, error.port))
 
+    async def news(self, seconds: float) -> None:
+        """Wait for word that the master is another, so many seconds at the most."""
+        await self._crowd.news(seconds)
+
     def beside(self, address: Address) -> AbstractConnection:
         """Return an unconnected connection to another node."""
         return self._connect(address)

@@ -79,7 +79,7 @@ class Exchange:
                 ) from error
             if attempt == 3:
                 log.warning("Redis at %s %s; trying again", self._location, _plain(error))
-            await asyncio.sleep(pause)
+            await line.pause(pause)
         if attempt >= 3:
             log.info("Redis at %s is back", self._location)
         return replies

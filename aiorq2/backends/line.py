@@ -169,6 +169,13 @@ class Line:
         route = self._connection.route
         return Line(lambda: route.beside(address), self._timeout)
 
+    async def pause(self, seconds: float) -> None:
+        """Wait before the next try; not as long when there is word of another server."""
+        if isinstance(self._connection, RoutedConnection):
+            await self._connection.route.news(seconds)
+        else:
+            await asyncio.sleep(seconds)
+
     async def drop(self) -> None:
         """Close the connection without ceremony; the next use opens it again."""
         await self._connection.disconnect(nowait=True)

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from redis import RedisCluster, Sentinel
 from redis.asyncio import ConnectionPool
-from redis.asyncio import RedisCluster as AsyncCluster
-from redis.asyncio import Sentinel as AsyncSentinel
-from redis.asyncio.cluster import ClusterNode as AsyncNode
 from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode
 
-from aiorq2.backends.clients import Clients, clients_of
+from aiorq2.backends.clients import (
+    Clients,
+    clients_by_sentinels,
+    clients_in_cluster,
+    clients_of,
+)
 from aiorq2.backends.cluster import ClusterRoute
 from aiorq2.backends.keys import has_hash_tag
-from aiorq2.backends.routes import Address, RoutedConnection, RoutedSSLConnection, places
+from aiorq2.backends.routes import RoutedConnection, RoutedSSLConnection, places
 from aiorq2.backends.sentinel import SentinelRoute
 from aiorq2.backends.urls import (
     CLUSTER,
@@ -78,7 +78,8 @@ def _reach_by_sentinels(url: str, timeout: float) -> Reach:
         raise InvalidOption(
             f"a Sentinel URL ends with the master's name: {found.scheme}://host1,host2,host3/mymaster"
         )
-    pool = found.pool(db[0] if db else "")
+    number = db[0] if db else ""
+    pool = found.pool(number)
     options = _options(pool, timeout)
     ours = {"username": found.own["sentinel_username"], "password": found.own["sentinel_password"]}
     asking = {**options, **ours, "db": 0}
@@ -89,11 +90,12 @@ def _reach_by_sentinels(url: str, timeout: float) -> Reach:
         lambda address: plain(**{**asking, "host": address[0], "port": address[1]}),
         timeout,
     )
+    routed = _routed(plain)
     location = f"{name}/{options.get('db', 0)} of the sentinels {places(found.hosts)}"
     return Reach(
-        _factory(_routed(plain), {**options, "route": route}),
+        _factory(routed, {**options, "route": route}),
         location,
-        _clients_by_sentinels(name, found.hosts, options, ours),
+        clients_by_sentinels(name, found.hosts, routed, route, found.stated(number), ours),
     )
 
 
@@ -120,40 +122,14 @@ def _reach_in_cluster(url: str, timeout: float, key_prefix: str) -> Reach:
     return Reach(
         _factory(_routed(plain), {**options, "route": route}),
         f"the cluster {places(found.hosts)}",
-        _clients_in_cluster(found.hosts, options, is_encrypted=issubclass(plain, SSLConnection)),
+        clients_in_cluster(
+            found.hosts, found.stated(), is_encrypted=issubclass(plain, SSLConnection)
+        ),
     )
 
 
 def _routed(plain: type[Any]) -> type[RoutedConnection]:
     return RoutedSSLConnection if issubclass(plain, SSLConnection) else RoutedConnection
-
-
-def _clients_in_cluster(
-    hosts: tuple[Address, ...], options: dict[str, Any], *, is_encrypted: bool
-) -> Clients:
-    plain = {**_for_clients(options), "ssl": is_encrypted}
-    plain.pop("db", None)
-    return Clients(
-        lambda: AsyncCluster(startup_nodes=[AsyncNode(*one) for one in hosts], **plain),
-        lambda: RedisCluster(startup_nodes=[ClusterNode(*one) for one in hosts], **plain),
-    )
-
-
-def _for_clients(options: dict[str, Any]) -> dict[str, Any]:
-    left_out = ("host", "port", "retry", "protocol")
-    return {name: value for name, value in options.items() if name not in left_out}
-
-
-def _clients_by_sentinels(
-    name: str, hosts: tuple[Address, ...], options: dict[str, Any], ours: dict[str, Any]
-) -> Clients:
-    plain = _for_clients(options)
-    ssl = {one: value for one, value in plain.items() if one.startswith("ssl")}
-    asking = {**ssl, **{one: value for one, value in ours.items() if value}}
-    return Clients(
-        lambda: AsyncSentinel(hosts, sentinel_kwargs=asking, **plain).master_for(name),
-        lambda: Sentinel(hosts, sentinel_kwargs=asking, **plain).master_for(name),
-    )
 
 
 def _options(pool: ConnectionPool, timeout: float) -> dict[str, Any]:

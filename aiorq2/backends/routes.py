@@ -43,6 +43,10 @@ class Route(Protocol):
         """Take note that a command was sent to the wrong server."""
         ...
 
+    async def news(self, seconds: float) -> None:
+        """Wait for word that the master is another, so many seconds at the most."""
+        ...
+
     def beside(self, address: Address) -> AbstractConnection:
         """Return an unconnected connection to another server than the master."""
         ...
@@ -125,6 +129,9 @@ class Crowd:
         self._watching: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = (
             weakref.WeakKeyDictionary()
         )
+        self._moves: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Event] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def join(self, connection: RoutedConnection) -> None:
         """Take in a connection that has just been opened."""
@@ -143,9 +150,21 @@ class Crowd:
 
     async def move_to(self, address: Address) -> None:
         """Close the connections that lead elsewhere: a server that was cut off stays silent, and would be waited for."""
-        for connection in list(self._members.get(asyncio.get_running_loop(), ())):
+        loop = asyncio.get_running_loop()
+        for connection in list(self._members.get(loop, ())):
             if (connection.host, int(connection.port)) != address:
                 await connection.disconnect(nowait=True)
+        if loop in self._moves:
+            self._moves.pop(loop).set()
+
+    async def news(self, seconds: float) -> None:
+        """Wait for the next ``move_to``, so many seconds at the most."""
+        moved = self._moves.setdefault(asyncio.get_running_loop(), asyncio.Event())
+        try:
+            async with asyncio.timeout(seconds):
+                await moved.wait()
+        except TimeoutError:
+            pass
 
 
 def places(addresses: Iterable[Address]) -> str:

@@ -89,6 +89,10 @@ class SentinelRoute:
     def misplaced(self, error: ResponseError) -> None:
         """Do nothing: the sentinels are asked again anyway."""
 
+    async def news(self, seconds: float) -> None:
+        """Wait for word that the master is another, so many seconds at the most."""
+        await self._crowd.news(seconds)
+
     def beside(self, address: Address) -> AbstractConnection:
         """Return an unconnected connection to a sentinel."""
         return self._connect(address)
@@ -98,7 +102,9 @@ class SentinelRoute:
         answers = await first_answers(
             [self._ask(one) for one in self._sentinels],
             limit_s=min(ANSWER_S, self._timeout / 2),
-            enough=lambda so_far: so_far.count(so_far[-1]) >= majority,
+            enough=lambda so_far: (
+                isinstance(so_far[-1], _Word) and so_far.count(so_far[-1]) >= majority
+            ),
         )
         words = [one for one in answers if isinstance(one, _Word)]
         if words:

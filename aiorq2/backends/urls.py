@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import parse_url
 
 from aiorq2.backends.routes import Address
 from aiorq2.errors import InvalidOption
@@ -54,10 +55,21 @@ class SeveralHosts:
 
     def pool(self, db: str = "") -> ConnectionPool:
         """Return what redis-py makes of the credentials and the options."""
+        if db and not db.isdecimal():
+            raise InvalidOption(f"{self.scheme}://…/{db[:20]}: the database is a number")
+        return pool_of(self._plain(db))
+
+    def stated(self, db: str = "") -> dict[str, Any]:
+        """Return the options that the URL states, for clients."""
+        left_out = ("host", "port", "connection_class")
+        found = parse_url(self._plain(db))
+        return {name: value for name, value in found.items() if name not in left_out}
+
+    def _plain(self, db: str) -> str:
         plain = self.scheme.partition("+")[0]
         credentials = f"{self.credentials}@" if self.credentials else ""
         query = f"?{self.query}" if self.query else ""
-        return pool_of(f"{plain}://{credentials}localhost:1/{db}{query}")
+        return f"{plain}://{credentials}localhost:1/{db}{query}"
 
 
 def _address(text: str, default_port: int, scheme: str) -> Address:

@@ -68,6 +68,7 @@ class Sentinel(RedisServer):
         *,
         password: str | None = None,
         master_password: str | None = None,
+        watcher: str | None = None,
     ) -> None:
         super().__init__(requirepass=password)
         self._lines = [
@@ -78,7 +79,10 @@ class Sentinel(RedisServer):
         ]
         if password:  # the others' as well
             self._lines += [f"requirepass {password}", f"sentinel sentinel-pass {password}"]
-        if master_password:
+        if watcher:
+            self._lines.append(f"sentinel auth-user mymaster {watcher}")
+            self._lines.append(f"sentinel auth-pass mymaster {watcher}")
+        elif master_password:
             self._lines.append(f"sentinel auth-pass mymaster {master_password}")
 
     @property
@@ -109,7 +113,8 @@ class Sentinel(RedisServer):
 class SentinelTrio:
     """A master with replicas, and three sentinels that watch them.
 
-    ``servers[0]`` is the master at the beginning; ``master`` is whoever it is now::
+    ``servers[0]`` is the master at the beginning; ``master`` is whoever it is now. ``watcher`` is a user for the sentinels alone
+    (there must be a ``password`` as well), whose name is his password::
 
         with SentinelTrio() as trio:
             trio.master.kill()
@@ -122,8 +127,10 @@ class SentinelTrio:
         replicas: int = 1,
         password: str | None = None,
         sentinel_password: str | None = None,
+        watcher: str | None = None,
         extra: Sequence[str] = (),
     ) -> None:
+        self._watcher = watcher
         self._stack = ExitStack()
         self._replicas = replicas
         self._password = password
@@ -182,17 +189,21 @@ class SentinelTrio:
         extra = list(self._extra)
         if self._password:
             extra += ["--masterauth", self._password]
+        if self._watcher:
+            extra += ["--user", self._watcher, "on", f">{self._watcher}", "~*", "&*", "+@all"]
         options: dict[str, Any] = {"requirepass": self._password, "extra": extra}
         master = self._stack.enter_context(RedisServer(**options))
         self.servers = [master]
         for _ in range(self._replicas):
             self.servers.append(self._stack.enter_context(Replica(master, **options)))
-        self.sentinels = [
-            self._stack.enter_context(
-                Sentinel(master, password=self._sentinel_password, master_password=self._password)
+        for _ in range(3):
+            sentinel = Sentinel(
+                master,
+                password=self._sentinel_password,
+                master_password=self._password,
+                watcher=self._watcher,
             )
-            for _ in range(3)
-        ]
+            self.sentinels.append(self._stack.enter_context(sentinel))
         self.wait_until_settled()
 
     def _is_settled(self, sentinel: Sentinel) -> bool:
