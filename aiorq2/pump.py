@@ -29,6 +29,8 @@ Strategy = Literal["default", "round_robin", "random"]
 ExceptionHandler = Callable[..., Any]
 
 MAX_BATCH = 256
+MAX_TURNS = 2
+"""How many pipelines may be in flight: while Redis works on one half of the slots, the loop runs the other."""
 CANCEL_GRACE_S = 2.0
 """How long a job that was told to end may take; after that its slot is written off."""
 POLL_S = 1.0
@@ -85,11 +87,16 @@ class Pump:
         self._ended: list[tuple[Claim, Outcome]] = []
         self._stir = asyncio.Event()
         self._is_hungry = True
+        self._has_backlog = False
         self._is_woken = False
         self._bell: asyncio.Task[bool] | None = None
         self._look_at = self._loop.time() + POLL_S
         self._paused_until = 0.0
         self._jobs_left = appetite.max_jobs
+        self._turns: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._claiming = 0
+        self._number = self._unseen = 0
         self._order = list(appetite.queues)
         self._idle_since = self._loop.time()
         self._strays: dict[str, str] = {}
@@ -190,14 +197,20 @@ class Pump:
 
     async def run(self) -> None:
         """Go on until stopped, or until the appetite is satisfied."""
-        while not await self._is_done():
-            if self._strays:
-                await self._return_strays()
-            wanted = self._wanted()
-            if self._ended or self._is_woken or (wanted and self._is_hungry):
-                await self._turn(wanted)
-            else:
-                await self._sleep(wanted)
+        try:
+            while not await self._is_done():
+                if self._failure is not None:
+                    raise self._failure
+                if self._strays:
+                    await self._return_strays()
+                wanted = self._wanted()
+                if self._may_turn(wanted):
+                    self._begin_turn(wanted)
+                else:
+                    await self._sleep(wanted)
+        finally:
+            for turn in self._turns:
+                turn.cancel()
 
     async def close(self) -> int:
         """End what is left, and return how many runs cannot be ended: their threads and coroutines outlive the worker."""
@@ -214,7 +227,7 @@ class Pump:
         return len(stuck | self._runs)
 
     async def _is_done(self) -> bool:
-        if not self.is_idle:
+        if self._turns or not self.is_idle:
             return False
         if self.is_stopping or self._jobs_left == 0:
             return True
@@ -234,14 +247,47 @@ class Pump:
     def _wanted(self) -> int:
         if self.is_stopping or self._paused_until > self._loop.time():
             return 0
-        free = max(0, self.appetite.concurrency - len(self._runs))
+        free = max(0, self.appetite.concurrency - len(self._runs) - self._claiming)
         return free if self._jobs_left is None else min(free, self._jobs_left)
 
-    async def _turn(self, wanted: int) -> None:
-        """Settle and claim once."""
+    def _may_turn(self, wanted: int) -> bool:
+        """Whether there is something to settle or to claim; beside a turn in flight, only if it is worth a pipeline of its own."""
+        if not self._turns:
+            return bool(self._ended or self._is_woken or (wanted and self._is_hungry))
+        worth = max(len(self._ended), wanted if self._has_backlog else 0)
+        is_crowded = self.is_stopping or len(self._turns) >= MAX_TURNS
+        return not is_crowded and worth >= max(1, self.appetite.concurrency // 4)
+
+    def _begin_turn(self, wanted: int) -> None:
+        """Settle what has ended and claim as much as fits, in a pipeline of its own."""
         batch, self._ended = self._ended[:MAX_BATCH], self._ended[MAX_BATCH:]
-        request = self._request(min(wanted, MAX_BATCH)) if wanted or self._is_woken else None
-        self._is_woken = False
+        request = None
+        self._number += 1
+        if self._is_woken or wanted:
+            half = -(-self.appetite.concurrency // MAX_TURNS)
+            request = self._request(min(wanted, half, MAX_BATCH))
+            self._is_woken = False
+            self._claiming += request.count
+            if self._jobs_left is not None:
+                self._jobs_left -= request.count
+        else:
+            self._is_hungry, self._unseen = True, self._number  # what it sets free, no claim sees
+        turn = self._loop.create_task(
+            self._turn(self._number, batch, request), context=contextvars.Context()
+        )
+        self._turns.add(turn)
+        turn.add_done_callback(self._end_turn)
+
+    def _end_turn(self, turn: asyncio.Task[None]) -> None:
+        self._turns.discard(turn)
+        self._stir.set()
+        if not turn.cancelled() and turn.exception() is not None:
+            self._failure = turn.exception()
+
+    async def _turn(
+        self, number: int, batch: Sequence[tuple[Claim, Outcome]], request: ClaimRequest | None
+    ) -> None:
+        """Settle and claim once."""
         claimed = await self._backend.settle(self._seat, batch, request)
         refused = {claim.execution_id for claim, _ in claimed.refused}
         for claim, outcome in batch:
@@ -251,7 +297,7 @@ class Pump:
         for claim, reply in claimed.refused:
             log.warning("job %s: the outcome of its run was not accepted (%s)", claim.job_id, reply)
         if request is not None:
-            self._digest(claimed)
+            self._digest(number, request, claimed)
         if self.is_idle:
             self._idle_since = (
                 max(self._idle_since, self._loop.time()) if batch else self._idle_since
@@ -265,8 +311,10 @@ class Pump:
         share = 0 if self.appetite.strategy == "default" else ceil(wanted / len(self._order))
         return ClaimRequest(wanted, tuple(self._order), share=share, promote=self.appetite.promote)
 
-    def _digest(self, claimed: Claimed) -> None:
-        self._is_hungry = claimed.has_more
+    def _digest(self, number: int, request: ClaimRequest, claimed: Claimed) -> None:
+        self._claiming -= request.count
+        self._has_backlog = claimed.has_more
+        self._is_hungry = claimed.has_more or self._unseen > number
         next_look_s = SLEEP_S * random.uniform(0.7, 1.0)
         if claimed.is_watching:
             due = POLL_S if claimed.next_due_in is None else max(claimed.next_due_in, 0.001)
@@ -277,7 +325,7 @@ class Pump:
             self._paused_until = self._loop.time() + POLL_S
         self._look_at = self._loop.time() + next_look_s
         if self._jobs_left is not None:
-            self._jobs_left -= len(claimed.claims)
+            self._jobs_left += request.count - len(claimed.claims)
         if self.is_stopping:
             self._decline(claimed.claims)
             return
@@ -292,7 +340,7 @@ class Pump:
 
     async def _sleep(self, wanted: int) -> None:
         """Wait until something has ended, arrived or become due."""
-        if wanted and self._bell is None and not self.appetite.burst:
+        if wanted and self._bell is None and not self._turns and not self.appetite.burst:
             self._bell = self._loop.create_task(self._listen(), context=contextvars.Context())
             self._bell.add_done_callback(lambda _: self._stir.set())
         self._stir.clear()
@@ -302,7 +350,8 @@ class Pump:
             async with asyncio.timeout_at(self._waking_time(wanted)):
                 await self._stir.wait()
         except TimeoutError:
-            self._is_hungry = self._is_hungry or self._loop.time() >= self._look_at
+            if not self._turns:
+                self._is_hungry = self._is_hungry or self._loop.time() >= self._look_at
         if self._bell is not None and self._bell.done():
             if self._bell.result():
                 self._is_hungry = self._is_woken = True
@@ -312,7 +361,7 @@ class Pump:
         """Return when to go on though nothing has stirred, by the loop's clock; None for never."""
         moments = []
         is_looking = wanted > 0 or self._paused_until > self._loop.time()
-        if is_looking and not self.appetite.burst:
+        if is_looking and not self._turns and not self.appetite.burst:
             # By our own clock: Redis ends a blocking read up to 0.1 s late.
             moments.append(self._look_at)
         if self.appetite.max_idle_s is not None and self.is_idle:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import warnings
 from typing import NoReturn
@@ -26,6 +27,7 @@ for command in (worker, info, enqueue, cancel, requeue, empty, suspend, resume):
 
 def main() -> NoReturn:
     """Run the command line of this process."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(
@@ -36,6 +38,15 @@ def main() -> NoReturn:
     )  # only workers log; commands say one thing
     warnings.formatwarning = _one_line_warning
     commands.main(prog_name="aiorq2")
+
+
+def _open_what_is_closed() -> None:
+    """Have something behind the three standard descriptors: a connection that got one of them would end uvloop's process."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
 
 
 def _one_line_warning(
