@@ -2,9 +2,9 @@
 
 Nothing but connecting knows of the cluster: a pipeline goes over the same ``Line`` as to a single server.
 
-While a slot is on its way from one node to another, each key lies at one of them, and a script would see half of the keys. So it is
-given two keys that never exist: both nodes then refuse it before it has begun (``ASK`` and ``TRYAGAIN``), and it waits. Commands
-about a single key follow it.
+While a slot is on its way from one node to another, each key lies at one of them, and a script would see half of the keys. It names
+one key, the prefix, under which there is never anything: so the node that hands the slot over refuses the script before it has
+begun (``ASK``), and since scripts do not follow to the other node, they wait. Commands about a single key follow it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
 from redis.exceptions import MovedError, RedisError, ResponseError
 
-from aiorq2.backends.line import is_refusal
+from aiorq2.backends.line import Line, is_refusal
 from aiorq2.backends.routes import (
     Address,
     Crowd,
@@ -39,8 +39,10 @@ ANSWER_S = 1.0
 """How long a node gets to answer."""
 FRESH_S = 0.5
 """How long an answer is taken for true when further connections are opened."""
-WATCH_S = 2.0
+WATCH_S = 1.5
 """How often is asked whether the slot has another owner, so that no connection waits for a node that has gone silent."""
+WATCHES_AT_ONE = 100
+"""How often one node is asked before it is another's turn."""
 ASKED = 5
 """How many nodes are asked at once."""
 
@@ -101,7 +103,7 @@ class ClusterRoute:
     async def closed(self, connection: RoutedConnection, *, for_good: bool) -> None:
         """Forget it, and stop asking when it was the last and is closed for good."""
         if not for_good:
-            self._owner = None  # it may be that the node has gone: ask before connecting again
+            self._known_at = 0.0  # it may be that the node has gone: ask before connecting again
         await self._crowd.leave(connection, for_good=for_good)
 
     def misplaced(self, error: ResponseError) -> None:
@@ -120,13 +122,18 @@ class ClusterRoute:
     def _know(self, owner: Address) -> None:
         self._owner, self._known_at = owner, time.monotonic()
 
+    def _others(self) -> list[Address]:
+        """Return the nodes that are known, in any order."""
+        nodes = list({*self._nodes, *self._seeds})
+        random.shuffle(nodes)
+        return nodes
+
     async def _ask_some(self) -> Address:
-        others = list({*self._nodes, *self._seeds})
-        random.shuffle(others)
+        asked = self._others()[:ASKED]
         answers = await first_answers(
-            [self._ask(one) for one in others[:ASKED]],
+            [self._ask(one) for one in asked],
             limit_s=min(ANSWER_S, self._timeout / 2),
-            enough=lambda so_far: len([one for one in so_far if isinstance(one, _View)]) >= 3,
+            enough=lambda so_far: sum(isinstance(one, _View) for one in so_far) > len(asked) / 2,
         )
         views = [one for one in answers if isinstance(one, _View)]
         if not views:
@@ -149,31 +156,46 @@ class ClusterRoute:
         return NoRoute("cannot be reached: no node of the cluster answers")
 
     async def _ask(self, node: Address) -> _View | str:
-        connection = self._connect(node)
+        line = self._line(node)
         try:
-            await connection.connect()
-            commands = [["CLUSTER", "SLOTS"], ["CLUSTER", "NODES"]]
-            await connection.send_packed_command(
-                connection.pack_commands(commands), check_health=False
-            )
-            slots, nodes = [await connection.read_response(disable_decoding=True) for _ in commands]
+            return await self._view_of(line, node)
         except (RedisError, OSError, TimeoutError, EOFError) as error:
             log.debug("node %s:%d: %s", *node, type(error).__name__)
             if "cluster support disabled" in str(error):
                 return "no cluster"
             return "refused" if is_refusal(error) or "NOAUTH" in str(error) else "silent"
         finally:
-            await connection.disconnect(nowait=True)
+            await line.drop()
+
+    def _line(self, node: Address) -> Line:
+        return Line(lambda: self._connect(node), min(ANSWER_S, self._timeout / 2))
+
+    async def _view_of(self, line: Line, node: Address) -> _View:
+        slots, nodes = await line.run([["CLUSTER", "SLOTS"], ["CLUSTER", "NODES"]])
+        for reply in (slots, nodes):
+            if isinstance(reply, BaseException):
+                raise reply
         return _view(self._slot, node[0], slots, nodes.decode())
 
     async def _watch(self) -> None:
-        """Ask now and then who serves the slot."""
+        """Ask one of the nodes now and then who serves the slot, and several when that is news."""
         while True:
-            await asyncio.sleep(WATCH_S * random.uniform(0.5, 1.0))
+            nodes = self._others()
+            node = next((one for one in nodes if one != self._owner), nodes[0])
+            line = self._line(node)
             try:
+                await self._watch_at(line, node)
+            except (RedisError, OSError, TimeoutError, EOFError, BackendRefused) as error:
+                log.debug("node %s:%d: %s", *node, type(error).__name__)
+            finally:
+                await line.close()
+
+    async def _watch_at(self, line: Line, node: Address) -> None:
+        for _ in range(WATCHES_AT_ONE):
+            await asyncio.sleep(WATCH_S * random.uniform(0.5, 1.0))
+            owner = (await self._view_of(line, node)).owner
+            if owner != self._owner or (owner and self._crowd.is_astray(owner)):
                 await self._crowd.move_to(await self._question.answer())
-            except (RedisError, BackendRefused) as error:
-                log.debug("who serves slot %d: %s", self._slot, error)
 
 
 def _view(slot: int, asked: str, ranges: Sequence[Any], nodes: str) -> _View:

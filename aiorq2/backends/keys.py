@@ -21,14 +21,6 @@ def has_hash_tag(prefix: str) -> bool:
     return _TAG.match(prefix) is not None
 
 
-def script_keys(prefix: str) -> tuple[str, ...]:
-    """Return the keys that a script is called with: the prefix, and on a cluster another one.
-
-    Neither exists, so while the slot is on its way between two nodes, both refuse the script before it has begun.
-    """
-    return (prefix, f"{prefix}:") if has_hash_tag(prefix) else (prefix,)
-
-
 class Keys:
     """The key names under one prefix. Each docstring says the Redis type and how long the key lives."""
 

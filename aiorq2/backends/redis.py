@@ -38,7 +38,7 @@ from aiorq2.backends.clients import Clients, close_client, close_sync_client
 from aiorq2.backends.coalesce import Coalescer
 from aiorq2.backends.durable import DurableCalls, Send, added_durably, strictest
 from aiorq2.backends.exchange import Exchange
-from aiorq2.backends.keys import Keys, script_keys
+from aiorq2.backends.keys import Keys
 from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
 from aiorq2.backends.replies import raise_for
@@ -179,7 +179,6 @@ class RedisBackend:
         self.exchange = Exchange(location, retry_for)
         self.timeout = timeout
         self.keys = Keys(key_prefix)
-        self._script_keys = script_keys(key_prefix)
         self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = (
             weakref.WeakKeyDictionary()
         )
@@ -593,8 +592,7 @@ class RedisBackend:
         self, name: str, named: Mapping[str, scripts.Arg], rest: Sequence[scripts.Arg] = ()
     ) -> Command:
         script = scripts.load(name)
-        keys = self._script_keys
-        return ["EVALSHA", script.sha, len(keys), *keys, *script.arguments(named, rest)]
+        return ["EVALSHA", script.sha, 1, self.key_prefix, *script.arguments(named, rest)]
 
     async def _call(self, name: str, rest: Sequence[scripts.Arg] = (), **named: scripts.Arg) -> Any:
         return await self.home.calls.call(self._command(name, named, rest))

@@ -148,6 +148,11 @@ class Crowd:
         if for_good and not members and loop in self._watching:
             await end([self._watching.pop(loop)])
 
+    def is_astray(self, address: Address) -> bool:
+        """Return whether a connection leads elsewhere."""
+        members = self._members.get(asyncio.get_running_loop(), ())
+        return any((one.host, int(one.port)) != address for one in members)
+
     async def move_to(self, address: Address) -> None:
         """Close the connections that lead elsewhere: a server that was cut off stays silent, and would be waited for."""
         loop = asyncio.get_running_loop()
