@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 IN_PARALLEL := -n $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-all demo bench redis
+.PHONY: help setup fmt check test test-all test-matrix demo bench redis
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test: $(STAMP) redis ## Run the tests that are not slow
 
 test-all: $(STAMP) redis ## Run every test
 	@$(BIN)/python -m pytest $(IN_PARALLEL) $(ARGS)
+
+test-matrix: $(STAMP) redis ## Run the tests about Redis on every server to be had, under sentinels and on a cluster
+	@$(BIN)/python scripts/test_matrix.py $(IN_PARALLEL) $(ARGS)
 
 demo: $(STAMP) ## Count the words of the standard library, one job a file, in memory
 	@$(BIN)/python examples/wordcount.py $(ARGS)
