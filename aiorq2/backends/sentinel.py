@@ -112,6 +112,8 @@ class SentinelRoute:
         which = places(self._sentinels)
         if "unknown" in answers:
             raise BackendRefused(f"the sentinels {which} know no master {self._name!r}")
+        if "no sentinel" in answers:
+            raise BackendRefused(f"Redis at {which} is no sentinel; use redis:// instead")
         if "refused" in answers:
             raise BackendRefused(
                 f"the sentinels {which} want another password (sentinel_username, sentinel_password)"
@@ -130,6 +132,8 @@ class SentinelRoute:
             log.debug("sentinel %s:%d: %s", *sentinel, type(error).__name__)
             if "No such master" in str(error):
                 return "unknown"
+            if "unknown command" in str(error):
+                return "no sentinel"
             return "refused" if is_refusal(error) or "NOAUTH" in str(error) else "silent"
         finally:
             await connection.disconnect(nowait=True)
