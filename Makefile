@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 IN_PARALLEL := -n $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-all test-matrix demo bench redis
+.PHONY: help setup fmt check test test-all test-matrix faults demo bench redis
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,7 @@ check: $(STAMP) ## Format, lint, types, layers, and freshness of the generated d
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
+	@pyright=$$($(BIN)/basedpyright --pythonpath $(BIN)/python 2>&1) || { echo "$$pyright"; exit 1; }
 	@layers=$$($(BIN)/lint-imports 2>&1) || { echo "$$layers"; exit 1; }
 	@$(BIN)/python -W ignore::RuntimeWarning:runpy -m aiorq2.states --check docs/states.md
 	@echo "check: all is well"
@@ -41,8 +42,13 @@ check: $(STAMP) ## Format, lint, types, layers, and freshness of the generated d
 test: $(STAMP) redis ## Run the tests that are not slow
 	@$(BIN)/python -m pytest -m 'not slow' $(IN_PARALLEL) $(ARGS)
 
-test-all: $(STAMP) redis ## Run every test
-	@$(BIN)/python -m pytest $(IN_PARALLEL) $(ARGS)
+test-all: $(STAMP) redis ## Run every test, of the faults a selection
+	@$(BIN)/python -m pytest -m 'not faults_all' $(IN_PARALLEL) $(ARGS)
+
+faults: $(STAMP) redis ## Run every fault at full size, and print what was measured
+	@mkdir -p build && rm -f build/faults.jsonl
+	@FAULTS=full FAULT_FIGURES=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest tests/faults $(ARGS)
+	@$(BIN)/python -m tests.faults.figures build/faults.jsonl
 
 test-matrix: $(STAMP) redis ## Run the tests about Redis on every server to be had, under sentinels and on a cluster
 	@$(BIN)/python scripts/test_matrix.py $(IN_PARALLEL) $(ARGS)

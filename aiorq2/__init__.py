@@ -2,6 +2,8 @@
 
 from aiorq2.allowlist import register
 from aiorq2.backends import connect
+from aiorq2.cron_jobs import CronJob
+from aiorq2.cron_spec import CronSpec
 from aiorq2.errors import (
     AbandonedJobError,
     AiorqError,
@@ -12,12 +14,14 @@ from aiorq2.errors import (
     DeserializationError,
     DuplicateJobError,
     FunctionNotAllowed,
+    InvalidCronPattern,
     InvalidFunction,
     InvalidJobOperation,
     InvalidOption,
     JobCancelled,
     JobFailed,
     JobTimeoutException,
+    NoSuchCronJobError,
     NoSuchGroupError,
     NoSuchJobError,
     NotDurable,
@@ -29,10 +33,12 @@ from aiorq2.errors import (
 )
 from aiorq2.executions import Execution
 from aiorq2.group import Group
+from aiorq2.hub import RQ
 from aiorq2.job import Job, cancel_job, get_current_job, requeue_job
 from aiorq2.options import Retry
 from aiorq2.queue import Queue
 from aiorq2.results import Result
+from aiorq2.scheduler import Scheduler
 from aiorq2.signing import signed
 from aiorq2.states import JobStatus
 from aiorq2.terms import Callback, Dependency, Durable, RateLimit, Repeat, Webhook
@@ -41,6 +47,7 @@ from aiorq2.worker import Worker
 __version__ = "0.1.0"
 
 __all__ = [
+    "RQ",
     "AbandonedJobError",
     "AiorqError",
     "BackendError",
@@ -48,6 +55,8 @@ __all__ = [
     "BackendRefused",
     "BackendUnavailable",
     "Callback",
+    "CronJob",
+    "CronSpec",
     "Dependency",
     "DeserializationError",
     "DuplicateJobError",
@@ -55,6 +64,7 @@ __all__ = [
     "Execution",
     "FunctionNotAllowed",
     "Group",
+    "InvalidCronPattern",
     "InvalidFunction",
     "InvalidJobOperation",
     "InvalidOption",
@@ -63,6 +73,7 @@ __all__ = [
     "JobFailed",
     "JobStatus",
     "JobTimeoutException",
+    "NoSuchCronJobError",
     "NoSuchGroupError",
     "NoSuchJobError",
     "NotDurable",
@@ -72,6 +83,7 @@ __all__ = [
     "Repeat",
     "Result",
     "Retry",
+    "Scheduler",
     "SerializationError",
     "TimeoutFormatError",
     "UnknownFunction",

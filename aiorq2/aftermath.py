@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import time
 
 from aiorq2.allowlist import AllowList
 from aiorq2.backends import inspect
@@ -25,9 +24,16 @@ log = logging.getLogger("aiorq2.worker")
 class Aftermath:
     """Does what the end of a job entails, beside the worker's loop; nothing that goes wrong here has an effect on a job."""
 
-    def __init__(self, backend: RedisBackend, serializer: Serializer, allow: AllowList) -> None:
+    def __init__(
+        self,
+        backend: RedisBackend,
+        serializer: Serializer,
+        allow: AllowList,
+        job_class: type[Job] = Job,
+    ) -> None:
         self._backend = backend
         self._serializer = serializer
+        self._job_class = job_class
         self._callbacks = Callbacks(backend, allow)
         self._webhooks = Webhooks()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,8 +71,8 @@ class Aftermath:
             return
         error = AbandonedJobError(f"job {job_id!r}: the worker that ran it died")
         text = f"{type(error).__name__}: {error}"
-        self._webhooks.send(End(record, "failed", time.time(), text))
-        job = Job(record, self._backend, self._serializer)
+        self._webhooks.send(End(record, "failed", self._backend.time(), text))
+        job = self._job_class(record, self._backend, self._serializer)
         current_job.set(job)
         try:
             await self._callbacks.call("failure", job, type(error), error, None)

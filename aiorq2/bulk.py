@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -125,7 +124,7 @@ class Selection:
     # -- one step after another ------------------------------------------------------------------------------------------
 
     async def _apply(self, act: Act, dry_run: bool) -> AsyncIterator[Step]:
-        before = time.time()
+        before = self._backend.time()
         step = Step(await self.total())
         for queue in await self._names():
             async for ids in self._pages(queue):

@@ -45,7 +45,7 @@ def name_of(func: Callable[..., Any] | str) -> FunctionRef:
         return FunctionRef(_checked_name(func))
     if type(func) is FunctionType:
         return _ref_of_function(func)
-    _refuse_what_is_no_function(func)
+    refuse_what_is_no_function(func)
     owner = getattr(func, "__self__", None)
     if owner is not None and not isinstance(owner, ModuleType):
         return _ref_of_method(func, owner)
@@ -122,7 +122,12 @@ def _is_dotted(name: str) -> bool:
     return len(parts) > 1 and all(part.isidentifier() for part in parts)
 
 
-def _refuse_what_is_no_function(func: object) -> None:
+def refuse_what_is_no_function(func: object) -> None:
+    """Refuse what no job can be made of: a coroutine, a class, a partial, a generator, or what cannot be called.
+
+    Raises:
+        InvalidFunction: the message says what to do instead.
+    """
     if inspect.iscoroutine(func):
         func.close()  # it will never be awaited, and Python would warn about that
         name = func.__qualname__

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from aiorq2.backends import inspect, sweeping
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import NoSuchJobError
@@ -30,6 +28,7 @@ class QueueContents:
     name: str
     backend: RedisBackend
     serializer: Serializer
+    job_class: type[Job]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -102,14 +101,14 @@ class QueueContents:
         ids = await self.get_job_ids(offset, length)
         return [
             job
-            for job in await Job.fetch_many(ids, self.backend, self.serializer)
+            for job in await self.job_class.fetch_many(ids, self.backend, self.serializer)
             if job is not None
         ]
 
     async def fetch_job(self, job_id: str) -> Job | None:
         """Return the job of this id if it is this queue's, None where there is none."""
         try:
-            job = await Job.fetch(job_id, self.backend, self.serializer)
+            job = await self.job_class.fetch(job_id, self.backend, self.serializer)
         except NoSuchJobError:
             return None
         return job if job.origin == self.name else None
@@ -126,7 +125,7 @@ class QueueContents:
         while left:
             limit = CHUNK if left < 0 else min(left, CHUNK)
             _, count, behind, more = await self.backend.call(
-                "empty", queue=self.name, limit=limit, now_iso=to_iso(time.time())
+                "empty", queue=self.name, limit=limit, now_iso=to_iso(self.backend.time())
             )
             left = behind if left < 0 else min(left - count, behind)
             removed += count

@@ -5,12 +5,16 @@
     AiorqError
     ├── NoSuchJobError              there is no job with this id
     ├── NoSuchGroupError            … no group with this name
+    ├── NoSuchCronJobError          … no recurring entry with this name
     ├── NoSuchExecutionError (ValueError) … no run: it is over
     ├── InvalidJobOperation         the job is in a status that does not allow this
     ├── DuplicateJobError           unique=True and the id is taken
     ├── InvalidOption (ValueError)  an argument that cannot be meant
     │   ├── TimeoutFormatError      … a duration
-    │   └── InvalidFunction         … a function that a worker could not find again
+    │   ├── InvalidFunction         … a function that a worker could not find again
+    │   ├── InvalidArguments (TypeError) … arguments that a job's function does not take
+    │   ├── InvalidCronPattern      … a cron pattern
+    │   └── ClassNotFound (ImportError) … the dotted name of a class that cannot be imported
     ├── FunctionNotAllowed          a worker may not run this function
     ├── UnknownFunction             a worker cannot find this function
     ├── SerializationError (TypeError)
@@ -21,6 +25,8 @@
     │   ├── BackendFull             Redis is out of memory; nothing was enqueued
     │   ├── NotDurable              the job is enqueued, but fewer replicas have it than ``durable`` asks for
     │   └── BackendRefused          wrong password, missing rights, too old: waiting does not help
+    ├── NotConfigured (RuntimeError) an ``RQ`` that has not been told where Redis is
+    ├── StartupFailed               what a worker was to do before it works has raised
     ├── WorkerNameTaken             a living worker has this name
     ├── JobFailed                   raised by ``await job.wait()``: the job failed, with its traceback as text
     ├── JobCancelled                raised by ``await job.wait()``, and inside a job that is being stopped
@@ -49,6 +55,10 @@ class NoSuchGroupError(AiorqError):
     """There is no group of this name, or none of its jobs is left."""
 
 
+class NoSuchCronJobError(AiorqError):
+    """There is no recurring entry of this name: never was, was removed, or has ended a while ago."""
+
+
 class NoSuchExecutionError(AiorqError, ValueError):
     """There is no such run of this job; it is over. (RQ raises ``ValueError``.)"""
 
@@ -71,6 +81,18 @@ class TimeoutFormatError(InvalidOption):
 
 class InvalidFunction(InvalidOption):
     """A function that a worker could not find again by its name."""
+
+
+class InvalidArguments(InvalidOption, TypeError):
+    """Arguments that the function of a job does not take, or that look like an option and are none."""
+
+
+class ClassNotFound(InvalidOption, ImportError):
+    """The dotted name of a class that cannot be imported."""
+
+
+class InvalidCronPattern(InvalidOption):
+    """A cron pattern that cannot be meant."""
 
 
 class FunctionNotAllowed(AiorqError):
@@ -137,6 +159,14 @@ class NotDurable(BackendError):
 
 class BackendRefused(BackendError):
     """Redis refuses us: password, rights, version. Waiting does not help."""
+
+
+class NotConfigured(AiorqError, RuntimeError):
+    """An ``RQ`` that has not been told where Redis is."""
+
+
+class StartupFailed(AiorqError):
+    """What a worker was to do before its first job has raised; the exception is chained to this one."""
 
 
 class WorkerNameTaken(AiorqError, ValueError):

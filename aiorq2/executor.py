@@ -8,8 +8,8 @@ import inspect
 import logging
 import math
 import pickle
-import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import anyio
@@ -41,7 +41,7 @@ from aiorq2.offload import Parcel, run_parcel, warm_up
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_value
 from aiorq2.payloads import decode_call as decode
-from aiorq2.retrying import as_retry, next_repeat, retry_after_failure, retry_as_asked
+from aiorq2.retrying import as_asked, next_repeat, retry_after_failure, retry_as_asked
 from aiorq2.run import Reason, Run
 from aiorq2.serializers import Serializer
 from aiorq2.states import JobStatus
@@ -49,6 +49,10 @@ from aiorq2.timing import to_iso
 
 log = logging.getLogger("aiorq2.worker")
 T = TypeVar("T")
+
+JobContext = Callable[[Job], AbstractAsyncContextManager[object]]
+"""Returns what a job's function is called in: a coroutine function in the same task, a plain one in a thread that starts with its
+context variables, one in a process not at all. An exception of the job passes through it."""
 
 STOPPED_TEXT = "Job stopped by user, work-horse terminated."
 """RQ's words; its users grep for them."""
@@ -58,11 +62,13 @@ class Executor:
     """Runs claims: coroutine functions on the loop, plain ones in threads, either in a process where the job asks for it.
 
     Args:
-        backend: what ``get_current_job()`` hands to jobs; not used here.
+        backend: what ``get_current_job()`` hands to jobs; here, only its clock is used.
         serializer: reads payloads and writes results.
         allow: what may run.
         sync_concurrency: how many threads, and how many processes, run at once.
         result_limit: bytes that a result may take.
+        job_class: what ``get_current_job()`` hands to jobs.
+        job_context: what each job's function is called in.
     """
 
     def __init__(
@@ -73,12 +79,16 @@ class Executor:
         *,
         sync_concurrency: int = 32,
         result_limit: int = PAYLOAD_LIMIT,
+        job_class: type[Job] = Job,
+        job_context: JobContext | None = None,
     ) -> None:
         self._backend = backend
         self._serializer = serializer
         self._allow = allow
         self._callbacks = Callbacks(backend, allow)
         self._result_limit = result_limit
+        self._job_class = job_class
+        self._job_context = job_context
         self._portable_serializer = serializer if _is_portable(serializer) else None
         self._threads = asyncio.Semaphore(sync_concurrency)
         self._processes = asyncio.Semaphore(sync_concurrency)
@@ -86,18 +96,21 @@ class Executor:
     async def run(self, run: Run) -> Outcome:
         """Run a claim to its end, whatever that is; raises nothing that user code can cause."""
         claim = run.claim
-        job = Job(_as_started(claim), self._backend, self._serializer)
+        job = self._job_class(_as_started(claim), self._backend, self._serializer)
         job.control = run
         current_job.set(job)
         try:
-            call = decode(self._serializer, job.data, context=claim.job_id)
+            call = decode(self._serializer, job.data, context=claim.record.context)
             func = self._allow.resolve_allowed(call.func_name, call.instance)
         except (DeserializationError, UnknownFunction, FunctionNotAllowed) as error:
             return self._failed(run, error, may_retry=isinstance(error, UnknownFunction))
         failure: BaseException | None = None
         value: Any = None
         try:
-            value = await self._invoke(run, func, call)
+            if self._job_context is None:
+                value = await self._invoke(run, func, call)
+            else:
+                value = await self._invoke_within(self._job_context(job), run, func, call)
         except BaseException as raised:  # noqa: BLE001  the one place where user code may raise anything
             failure = raised
         finally:
@@ -138,11 +151,11 @@ class Executor:
         """Return the outcome of a run that was told to end and did not."""
         text = f"{UncancellableJobError.__name__}: told to end ({_why(run)}), the job went on; its slot is lost until it ends"
         if run.reason in (Reason.LEASE_LOST, Reason.SHUTDOWN):
-            return GivenBack(time.time())
+            return GivenBack(self._backend.time())
         if run.reason is Reason.STOP:
-            return Stopped(time.time(), f"{STOPPED_TEXT}\n{text}")
+            return Stopped(self._backend.time(), f"{STOPPED_TEXT}\n{text}")
         return Failed(
-            time.time(),
+            self._backend.time(),
             f"{UncancellableJobError.__module__}.{UncancellableJobError.__name__}",
             text,
         )
@@ -162,6 +175,25 @@ class Executor:
             return await self._in_task(run, func(*call.args, **call.kwargs))
         value = await self._in_thread(run, functools.partial(func, *call.args, **call.kwargs))
         return await self._in_task(run, value) if inspect.isawaitable(value) else value
+
+    async def _invoke_within(
+        self,
+        context: AbstractAsyncContextManager[object],
+        run: Run,
+        func: Callable[..., Any],
+        call: Call,
+    ) -> Any:
+        """Invoke it within a context, which an interruption reaches as well."""
+        task = asyncio.current_task()
+        assert task is not None
+        run.in_task(task)
+        value: Any = None
+        async with context:
+            try:
+                value = await self._invoke(run, func, call)
+            finally:
+                run.in_task(task)
+        return value
 
     async def _in_task(self, run: Run, awaitable: Any) -> Any:
         task = asyncio.current_task()
@@ -193,6 +225,7 @@ class Executor:
             serializer=self._portable_serializer,
             url=self._backend.url,
             key_prefix=self._backend.key_prefix,
+            job_class=self._job_class,
         )
         with anyio.CancelScope() as scope:
             run.in_scope(scope)
@@ -202,8 +235,8 @@ class Executor:
                     await _in_pool(warm_up)
                 run.start_timer()
                 back = await _in_pool(run_parcel, parcel)
-            if back.retry is not None:
-                return back.retry
+            if back.asked is not None:
+                return back.asked
             if back.failure is not None:
                 raise _FailedElsewhere(back.failure, back.may_retry)
             return pickle.loads(back.value)
@@ -221,14 +254,14 @@ class Executor:
                 where = None if error is None else error.__traceback__
                 return self._failed(run, overdue.with_traceback(where))
             case Reason.STOP:
-                return Stopped(time.time(), STOPPED_TEXT)
+                return Stopped(self._backend.time(), STOPPED_TEXT)
             case Reason.LEASE_LOST | Reason.SHUTDOWN if error is not None:
-                return GivenBack(time.time())
+                return GivenBack(self._backend.time())
         if isinstance(error, asyncio.CancelledError) and _is_cancelled_from_outside():
-            return GivenBack(time.time())
-        retry = as_retry(error if error is not None else value)
-        if retry is not None:
-            return retry_as_asked(run.claim, retry, time.time())
+            return GivenBack(self._backend.time())
+        asked = as_asked(error if error is not None else value)
+        if asked is not None:
+            return retry_as_asked(run.claim, asked, self._backend.time())
         if isinstance(error, _FailedElsewhere):
             failed = JobFailed(run.claim.job_id, error.failure.exc_info)
             return self._failed(run, failed, error.failure, may_retry=error.may_retry)
@@ -239,7 +272,7 @@ class Executor:
     def _finished(self, run: Run, value: Any) -> Outcome:
         delay, intervals = next_repeat(run.claim.record)
         if value is None:
-            return Finished(time.time(), None, delay, intervals)
+            return Finished(self._backend.time(), None, delay, intervals)
         try:
             raw = encode_value(
                 self._serializer,
@@ -254,7 +287,7 @@ class Executor:
             if inspect.iscoroutine(value):
                 value.close()  # nobody will await it
             return self._failed(run, ResultNotSerializable(str(error)), may_retry=False)
-        return Finished(time.time(), raw, delay, intervals)
+        return Finished(self._backend.time(), raw, delay, intervals)
 
     def _failed(
         self,
@@ -267,9 +300,9 @@ class Executor:
         run.error = error
         failure = failure or failure_of(error)
         retried: Retried | None = (
-            retry_after_failure(run.claim, failure, time.time()) if may_retry else None
+            retry_after_failure(run.claim, failure, self._backend.time()) if may_retry else None
         )
-        return retried or Failed(time.time(), failure.error, failure.exc_info)
+        return retried or Failed(self._backend.time(), failure.error, failure.exc_info)
 
 
 class _FailedElsewhere(Exception):

@@ -9,7 +9,8 @@ from uuid import uuid4
 from aiorq2.allowlist import AllowList
 from aiorq2.backends.base import Claim, ClaimRequest, JobRecord, Seat
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.executor import Executor
+from aiorq2.executor import Executor, JobContext
+from aiorq2.job import Job
 from aiorq2.options import JobSpec
 from aiorq2.outcome import Outcome, Retried
 from aiorq2.run import Reason, Run
@@ -22,7 +23,13 @@ STOP_S = 2.5
 """How long a caller who is cancelled waits for the job to end."""
 
 
-async def run_inline(backend: RedisBackend, spec: JobSpec, serializer: Serializer) -> None:
+async def run_inline(
+    backend: RedisBackend,
+    spec: JobSpec,
+    serializer: Serializer,
+    job_class: type[Job] = Job,
+    job_context: JobContext | None = None,
+) -> None:
     """Add a job and run it here, in a task of its own, so that a timeout or the end of the job is not one of the caller's.
 
     The job sees the caller's context. Retries follow at once, without their delay. Cancelling the caller stops the job. While
@@ -30,7 +37,17 @@ async def run_inline(backend: RedisBackend, spec: JobSpec, serializer: Serialize
 
     Redis: 1 call to add it, 1 to start it, 1 to settle it.
     """
-    inline = _Inline(backend, spec, serializer)
+    inline = _Inline(
+        backend,
+        spec,
+        Executor(
+            backend,
+            serializer,
+            AllowList(trust_all=True),
+            job_class=job_class,
+            job_context=job_context,
+        ),
+    )
     performing = asyncio.create_task(inline.perform())
     try:
         await asyncio.shield(performing)
@@ -41,10 +58,10 @@ async def run_inline(backend: RedisBackend, spec: JobSpec, serializer: Serialize
 
 
 class _Inline:
-    def __init__(self, backend: RedisBackend, spec: JobSpec, serializer: Serializer) -> None:
+    def __init__(self, backend: RedisBackend, spec: JobSpec, executor: Executor) -> None:
         self._backend = backend
         self._spec = spec
-        self._executor = Executor(backend, serializer, AllowList(trust_all=True))
+        self._executor = executor
         self._run: Run | None = None
         self._is_stopped = False
 

@@ -305,7 +305,7 @@ class Job(SeenJob):
             self.control.check_cancelled()
 
     async def _save_meta(self) -> None:
-        raw = encode_value(self._serializer, self.meta, what="meta", context=self.id)
+        raw = encode_value(self._serializer, self.meta, what="meta", context=self._record.context)
         reply = await self._backend.call("save_meta", id=self.id, meta=raw)
         if reply[0] != b"OK":
             raise NoSuchJobError(f"job {self.id!r}: cannot save meta, there is no such job")

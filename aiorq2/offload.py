@@ -28,8 +28,8 @@ from aiorq2.callables import resolve
 from aiorq2.errors import BackendUnavailable, ResultNotSerializable, SerializationError
 from aiorq2.failure import Failure, failure_of
 from aiorq2.job import Job, closing, current_job
-from aiorq2.options import Retry
 from aiorq2.payloads import Call
+from aiorq2.retrying import Asked, as_asked
 from aiorq2.serializers import Serializer
 
 _PR_SET_PDEATHSIG = 1
@@ -45,6 +45,7 @@ class Parcel:
     serializer: Serializer | None
     url: str | None
     key_prefix: str
+    job_class: type[Job] = Job
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Return:
     value: bytes = b""
     failure: Failure | None = None
     may_retry: bool = True
-    retry: Retry | None = None
+    asked: Asked | None = None
 
 
 def warm_up() -> None:
@@ -120,9 +121,9 @@ def _run_parcel(parcel: Parcel) -> Return:
         if inspect.isawaitable(value):
             value = asyncio.run(closing(_awaited(value), backend.close))
     except BaseException as error:  # noqa: BLE001  user code
-        retry = error if isinstance(error, Retry) else None
-        return Return(failure=failure_of(error), retry=retry)
-    return Return(retry=value) if isinstance(value, Retry) else _packed(value)
+        return Return(failure=failure_of(error), asked=as_asked(error))
+    asked = as_asked(value)
+    return _packed(value) if asked is None else Return(asked=asked)
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:
@@ -151,7 +152,7 @@ def _out_of_reach() -> NoReturn:
 
 def _job_of(parcel: Parcel, backend: RedisBackend) -> Job:
     record = JobRecord(parcel.job_id, parcel.fields)
-    return Job(record, backend, parcel.serializer or _NotHere(), call=parcel.call)
+    return parcel.job_class(record, backend, parcel.serializer or _NotHere(), call=parcel.call)
 
 
 class _NotHere:

@@ -27,6 +27,8 @@ class Failed:
     exc_info: str
     is_exhausted: bool = False
     """Whether the job asked for one retry too many by returning a ``Retry``."""
+    is_known_to_rq: bool = False
+    """Whether rq's readers have a word for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Retried:
     """What is left of the retries on exceptions, where one was used."""
     number_of_retries: int | None = None
     """How many retries the job has asked for by returning a ``Retry``, where it has."""
+    is_known_to_rq: bool = False
+    """Whether rq's readers have a word for that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ import contextvars
 import inspect
 import logging
 import random
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -22,6 +21,7 @@ from aiorq2.failure import failure_of
 from aiorq2.job import current_job
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.run import Reason, Run
+from aiorq2.ticking import Ticker
 
 log = logging.getLogger("aiorq2.worker")
 
@@ -35,8 +35,8 @@ CANCEL_GRACE_S = 2.0
 """How long a job that was told to end may take; after that its slot is written off."""
 POLL_S = 1.0
 """How soon a job that plain rq has pushed is seen, by the one idle worker that watches the queue."""
-SLEEP_S = 3.0
-"""How long the other idle workers sleep."""
+SLEEP_S = 0.8
+"""How long the other idle workers sleep: with the lease of the watch, how soon one of them takes over from one that was killed."""
 BELL_S = 10.0
 """How long one blocking read lasts; looking by the clock goes on meanwhile."""
 HANDLER_LIMIT_S = 60.0
@@ -71,9 +71,11 @@ class Pump:
         handlers: Sequence[ExceptionHandler],
         appetite: Appetite,
         on_settled: Callable[[Claim, Outcome], None] = lambda claim, outcome: None,
+        ticker: Ticker | None = None,
     ) -> None:
         self.appetite = appetite
         self._on_settled = on_settled
+        self._ticker = ticker
         self.is_stopping = False
         self.has_run_jobs = False
         self._backend = backend
@@ -233,6 +235,8 @@ class Pump:
             return True
         if self.appetite.burst and not self._is_hungry:
             self._is_hungry = await self._backend.released()  # those that waited may be next
+            if self._ticker is not None:
+                self._is_hungry |= await self._ticker.has_ticked()
         if self.appetite.burst and (
             not self._is_hungry or self.slots_lost >= self.appetite.concurrency
         ):
@@ -315,6 +319,8 @@ class Pump:
         self._claiming -= request.count
         self._has_backlog = claimed.has_more
         self._is_hungry = claimed.has_more or self._unseen > number
+        if claimed.has_ticks and self._ticker is not None:
+            self._ticker.wake()
         next_look_s = SLEEP_S * random.uniform(0.7, 1.0)
         if claimed.is_watching:
             due = POLL_S if claimed.next_due_in is None else max(claimed.next_due_in, 0.001)
@@ -336,7 +342,7 @@ class Pump:
         """Give back what was being claimed when the worker was told to stop; the last one first, since each goes to the front."""
         for claim in reversed(claims):
             self._leases[claim.execution_id] = claim
-            self._ended.append((claim, GivenBack(time.time())))
+            self._ended.append((claim, GivenBack(self._backend.time())))
 
     async def _sleep(self, wanted: int) -> None:
         """Wait until something has ended, arrived or become due."""
@@ -350,8 +356,10 @@ class Pump:
             async with asyncio.timeout_at(self._waking_time(wanted)):
                 await self._stir.wait()
         except TimeoutError:
-            if not self._turns:
-                self._is_hungry = self._is_hungry or self._loop.time() >= self._look_at
+            is_time = not self._turns and self._loop.time() >= self._look_at
+            self._is_hungry = self._is_hungry or is_time
+            # What is due is not to wait for a free slot.
+            self._is_woken = self._is_woken or (is_time and not wanted)
         if self._bell is not None and self._bell.done():
             if self._bell.result():
                 self._is_hungry = self._is_woken = True
@@ -360,7 +368,11 @@ class Pump:
     def _waking_time(self, wanted: int) -> float | None:
         """Return when to go on though nothing has stirred, by the loop's clock; None for never."""
         moments = []
-        is_looking = wanted > 0 or self._paused_until > self._loop.time()
+        is_looking = (
+            wanted > 0
+            or self._paused_until > self._loop.time()
+            or (self.appetite.promote > 0 and not self.is_stopping)
+        )
         if is_looking and not self._turns and not self.appetite.burst:
             # By our own clock: Redis ends a blocking read up to 0.1 s late.
             moments.append(self._look_at)
@@ -435,7 +447,7 @@ class Pump:
         except BaseException as error:
             log.exception("job %s: the worker failed to run it", run.claim.job_id)
             failure = failure_of(error)
-            self._emit(run, Failed(time.time(), failure.error, failure.exc_info))
+            self._emit(run, Failed(self._backend.time(), failure.error, failure.exc_info))
         finally:
             self._runs.pop(execution_id, None)
             self._tasks.pop(execution_id, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -26,6 +25,7 @@ from aiorq2.errors import (
     NoSuchJobError,
     NotDurable,
 )
+from aiorq2.executor import JobContext
 from aiorq2.inline import run_inline
 from aiorq2.job import Job
 from aiorq2.options import (
@@ -66,6 +66,8 @@ class Queue(QueueContents):
         durable: how many replicas of Redis must have a job before its enqueueing returns, unless it says otherwise: a number, or
             ``Durable(replicas, timeout)``.
         connection: RQ's word for ``backend``; a URL or a ``redis.asyncio.Redis``.
+        job_class: what the handles on its jobs are: ``Job``, or a class that is derived from it.
+        job_context: what jobs run in with ``is_async=False``; as for ``Worker``.
 
     >>> queue = Queue("low", backend=connect("redis://localhost:6379/0"))
     >>> job = await queue.enqueue(add, 1, 2, job_timeout=60)
@@ -83,6 +85,8 @@ class Queue(QueueContents):
         payload_limit: int = PAYLOAD_LIMIT,
         durable: Durable | int | None = None,
         connection: Any = None,
+        job_class: type[Job] = Job,
+        job_context: JobContext | None = None,
     ) -> None:
         if backend is not None and connection is not None:
             raise InvalidOption("Queue: give backend or connection, not both")
@@ -99,6 +103,8 @@ class Queue(QueueContents):
         self.serializer = resolve_serializer(serializer)
         self.results = results
         self.payload_limit = payload_limit
+        self.job_class = job_class
+        self._job_context = job_context
         self.durable = as_durable(durable)
         self._refuse_what_cannot_last(self.durable)
 
@@ -144,15 +150,21 @@ class Queue(QueueContents):
     ) -> Job:
         args, kwargs, named = split_options(args, kwargs)
         options = EnqueueOptions.checked(**named)
-        if options.depends_on is not None:
-            raise InvalidOption(
-                "a job cannot wait for its time and for other jobs: give depends_on or a time, not both"
-            )
-        if not self.is_async:
-            raise InvalidOption(
-                "a queue with is_async=False runs jobs at once; it cannot schedule them"
-            )
-        spec, job = self._prepared(f, args, kwargs, options)
+        return await self.schedule_call(f, args, kwargs, options, due_at=due_at, due_in=due_in)
+
+    async def schedule_call(
+        self,
+        func: Func,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: EnqueueOptions,
+        *,
+        due_at: float | None = None,
+        due_in: float | None = None,
+    ) -> Job:
+        """Have a job wait for its time (seconds since the epoch, or from now), and then for the jobs that it depends on. With
+        ``is_async=False`` as well it is stored, not run. Redis: 1 call."""
+        spec, job = self.prepared(func, args, kwargs, options)
         spec = replace(spec, status=JobStatus.SCHEDULED, due_at=due_at, due_in=due_in)
         return await self._send_prepared(spec, job)
 
@@ -222,7 +234,7 @@ class Queue(QueueContents):
         pairs = []
         for index, data in enumerate(datas):
             pairs.append(
-                self._prepared(data.func, data.args, data.kwargs, data.options, group=group_id)
+                self.prepared(data.func, data.args, data.kwargs, data.options, group=group_id)
             )
             if index % CHUNK == CHUNK - 1:
                 await asyncio.sleep(0)  # let others have the loop
@@ -252,7 +264,7 @@ class Queue(QueueContents):
     ) -> Job:
         """Return a job that is not in Redis yet; ``enqueue_job`` puts it there."""
         _refuse_unknown(options)
-        spec, job = self._prepared(
+        spec, job = self.prepared(
             func, *_arguments(args, kwargs), EnqueueOptions.checked(**options)
         )
         job.prepare(spec)
@@ -281,7 +293,7 @@ class Queue(QueueContents):
     async def _enqueue(
         self, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], options: EnqueueOptions
     ) -> Job:
-        return await self._send(*self._prepared(func, args, kwargs, options))
+        return await self._send(*self.prepared(func, args, kwargs, options))
 
     async def _send_prepared(self, spec: JobSpec, job: Job) -> Job:
         """Send a spec that is not the one the handle was made with."""
@@ -291,23 +303,23 @@ class Queue(QueueContents):
         return sent
 
     async def _send(self, spec: JobSpec, job: Job) -> Job:
-        if not self.is_async:
+        if not self.is_async and spec.status is not JobStatus.SCHEDULED:
             return await self._run_inline(spec, job)
         try:
             job.see_status(*await self.backend.add([spec]))
         except DuplicateJobError:
             if spec.options.unique != "return":
                 raise
-            return await Job.fetch(spec.id, self.backend, self.serializer)
+            return await self.job_class.fetch(spec.id, self.backend, self.serializer)
         return job
 
     async def _run_inline(self, spec: JobSpec, job: Job) -> Job:
-        await run_inline(self.backend, spec, self.serializer)
+        await run_inline(self.backend, spec, self.serializer, self.job_class, self._job_context)
         with suppress(NoSuchJobError):  # result_ttl=0
             await job.refresh()
         return job
 
-    def _prepared(
+    def prepared(
         self,
         func: Func,
         args: tuple[Any, ...],
@@ -315,8 +327,13 @@ class Queue(QueueContents):
         options: EnqueueOptions,
         *,
         group: str | None = None,
+        context: str | None = None,
     ) -> tuple[JobSpec, Job]:
-        """Encode a call into what travels, and the handle on it."""
+        """Encode a call into what travels, and the handle on it; for the parts of this package that send it themselves.
+
+        Args:
+            context: what a signature of the payload is tied to; default: the job.
+        """
         if options.rate_limit is not None and not self.is_async:
             raise InvalidOption("rate_limit: a queue with is_async=False runs every job at once")
         durable = self.durable if options.durable is None else options.durable
@@ -336,7 +353,7 @@ class Queue(QueueContents):
             args,
             kwargs,
             limit=self.payload_limit,
-            context=job_id,
+            context=context or job_id,
         )
         spec = JobSpec(
             id=job_id,
@@ -346,19 +363,24 @@ class Queue(QueueContents):
             options=options,
             description=description,
             timeout=self.default_timeout if options.job_timeout is None else options.job_timeout,
-            created_at=to_iso(time.time()),
+            created_at=to_iso(self.backend.time()),
             token=token_of(job_id, self.name, data) if durable else token_hex(8),
             meta=None
             if not meta
             else encode_value(
-                self.serializer, meta, what="meta", limit=self.payload_limit, context=job_id
+                self.serializer,
+                meta,
+                what="meta",
+                limit=self.payload_limit,
+                context=context or job_id,
             ),
             results=self.results,
             group=group,
             durable=durable,
         )
         call = Call(ref.name, ref.instance, args, kwargs)
-        return spec, Job(record_of_spec(spec), self.backend, self.serializer, call=call)
+        job = self.job_class(record_of_spec(spec), self.backend, self.serializer, call=call)
+        return spec, job
 
     def _refuse_what_cannot_last(self, durable: Durable | None) -> None:
         if durable is None or not durable.replicas:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
@@ -128,7 +127,7 @@ class Registry:
 
     async def get_expired_job_ids(self, timestamp: float | None = None) -> list[str]:
         """Return the ids of the jobs whose time is over now, or at ``timestamp`` (seconds since the epoch)."""
-        until = time.time() if timestamp is None else timestamp
+        until = self.backend.time() if timestamp is None else timestamp
         found = await inspect.registry_until(self.backend, self.kind, self.name, until)
         return [_job_id(one) for one in found]
 
@@ -312,7 +311,7 @@ class ScheduledJobRegistry(Registry):
         self, timestamp: float | None = None, chunk_size: int = 1000
     ) -> list[str]:
         """Return the ids of at most ``chunk_size`` jobs that are due now, or at ``timestamp`` (seconds since the epoch)."""
-        until = time.time() if timestamp is None else timestamp
+        until = self.backend.time() if timestamp is None else timestamp
         return await inspect.registry_until(self.backend, self.kind, self.name, until, chunk_size)
 
     async def get_scheduled_time(self, job_or_id: Job | str) -> datetime:

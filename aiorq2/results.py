@@ -52,7 +52,7 @@ def result_of_entry(
     """Return the result that an entry of the stream holds; a value that cannot be read is said in its place."""
     record = JobRecord(job_id, fields)
     packed = fields.get("exc_string")
-    number = record.number("type")
+    number = record.number("aio_type") or record.number("type")
     return Result(
         job_id=job_id,
         type=ResultType(number)

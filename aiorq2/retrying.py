@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import dataclass
 from typing import Any
 
 from aiorq2.backends.base import Claim, JobRecord
@@ -10,6 +12,18 @@ from aiorq2.failure import Failure
 from aiorq2.options import Retry
 from aiorq2.outcome import Failed, Retried
 from aiorq2.timing import retry_delay, returned_interval, rq_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A retry that a job asked for by returning (or raising) one.
+
+    ``rq_types`` are the names of the result types that rq knows, if it was an ``rq.Retry``. In a version that has no word for a
+    retry that was asked for, or for one too many, a reader raises on that word.
+    """
+
+    retry: Retry
+    rq_types: frozenset[str] = frozenset()
 
 
 def retry_after_failure(claim: Claim, failure: Failure, now: float) -> Retried | None:
@@ -41,8 +55,9 @@ def retry_after_failure(claim: Claim, failure: Failure, now: float) -> Retried |
     )
 
 
-def retry_as_asked(claim: Claim, retry: Retry, now: float) -> Retried | Failed:
-    """Return the retry that a job asked for by returning (or raising) one; it gets at most ``retry.max`` (RQ's arithmetic)."""
+def retry_as_asked(claim: Claim, asked: Asked, now: float) -> Retried | Failed:
+    """Return the retry that a job asked for; it gets at most ``retry.max`` (RQ's arithmetic)."""
+    retry = asked.retry
     had = claim.record.number("number_of_retries") or 0
     if had >= retry.max:
         return Failed(
@@ -50,6 +65,7 @@ def retry_as_asked(claim: Claim, retry: Retry, now: float) -> Retried | Failed:
             "aiorq2.Retry",
             f"the job asked for a retry {had + 1} times; max is {retry.max}",
             is_exhausted=True,
+            is_known_to_rq="MAX_RETRIES_EXCEEDED" in asked.rq_types,
         )
     return Retried(
         ended_at=now,
@@ -64,6 +80,7 @@ def retry_as_asked(claim: Claim, retry: Retry, now: float) -> Retried | Failed:
         ),
         at_front=retry.enqueue_at_front,
         number_of_retries=had + 1,
+        is_known_to_rq="RETRIED" in asked.rq_types,
     )
 
 
@@ -78,15 +95,23 @@ def next_repeat(record: JobRecord) -> tuple[float | None, tuple[float, ...]]:
     return intervals[0], tuple(intervals[1:] or intervals)
 
 
-def as_retry(value: object) -> Retry | None:
-    """Return ``value`` as a ``Retry`` if it is one: ours, or rq's, which is not imported for it."""
-    if isinstance(value, Retry):
+def as_asked(value: object) -> Asked | None:
+    """Return what a job asks for with ``value``, if that is a ``Retry``: ours, or rq's, which is not imported for it."""
+    if isinstance(value, Asked):  # from another process
         return value
+    if isinstance(value, Retry):
+        return Asked(value)
     kind = type(value)
     if kind.__name__ == "Retry" and kind.__module__.split(".")[0] == "rq":
         rq: Any = value
-        return Retry(rq.max, list(rq.intervals), bool(getattr(rq, "enqueue_at_front", False)))
+        at_front = bool(getattr(rq, "enqueue_at_front", False))
+        return Asked(Retry(rq.max, list(rq.intervals), at_front), _types_of_rq())
     return None
+
+
+def _types_of_rq() -> frozenset[str]:
+    result: Any = getattr(sys.modules.get("rq.results"), "Result", None)
+    return frozenset(getattr(getattr(result, "Type", None), "__members__", ()))
 
 
 def _object(raw: bytes | None) -> dict[str, Any]:

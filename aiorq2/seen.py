@@ -111,7 +111,9 @@ class SeenJob:
         if self._meta is None:
             raw = self._record.fields.get("meta")
             self._meta = (
-                decode_value(self._serializer, raw, what="meta", context=self.id) if raw else {}
+                decode_value(self._serializer, raw, what="meta", context=self._record.context)
+                if raw
+                else {}
             )
         return self._meta
 
@@ -246,7 +248,7 @@ class SeenJob:
 
     def _decoded(self) -> Call:
         if self._call is None:
-            self._call = decode_call(self._serializer, self.data, context=self.id)
+            self._call = decode_call(self._serializer, self.data, context=self._record.context)
         return self._call
 
     def _see(self, observed: Observed) -> None:
@@ -269,13 +271,9 @@ class SeenJob:
     def _value_seen(self) -> Any:
         if self.status is not JobStatus.FINISHED:
             return None
-        if "result" in self._record.fields:
-            return value_of_record(self._record, self._serializer)
-        return (
-            self._latest.return_value
-            if self._latest and self._latest.type is ResultType.SUCCESSFUL
-            else None
-        )
+        if self._latest is not None and self._latest.type is ResultType.SUCCESSFUL:
+            return self._latest.return_value
+        return value_of_record(self._record, self._serializer)
 
     def _exc_info_seen(self) -> str | None:
         if self.status not in (JobStatus.FAILED, JobStatus.STOPPED) or self._latest is None:

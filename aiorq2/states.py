@@ -73,6 +73,8 @@ class Reply(StrEnum):
     """The job is running: its worker was told to stop it; the worker's name follows."""
     SUSPENDED = "SUSPENDED"
     """Workers are suspended; nothing was claimed."""
+    CHANGED = "CHANGED"
+    """The recurring entry is not as the caller has seen it; nothing was written."""
     NAME_TAKEN = "NAME_TAKEN"
     """A living worker has this name."""
 
@@ -91,7 +93,7 @@ TRANSITIONS: dict[Verb, Transition] = {
     Verb.ADD: Transition(
         (),
         (_S.QUEUED, _S.SCHEDULED, _S.DEFERRED, _S.RATE_LIMITED, _S.CANCELED),
-        "or replaces a job that is not running",
+        "or replaces a job that is not running; a tick of a recurring entry adds one, too",
     ),
     Verb.RESCHEDULE: Transition((_S.SCHEDULED,), (_S.SCHEDULED,), "to another time"),
     Verb.PROMOTE: Transition(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import SupportsFloat
+from typing import Protocol, SupportsFloat
 
 from aiorq2.errors import DeserializationError, InvalidOption, TimeoutFormatError
 
@@ -119,6 +119,47 @@ def _shown(value: object) -> str:
     if isinstance(value, int | float | timedelta | None):
         return repr(value)
     return f"a {type(value).__name__}"
+
+
+class Clock(Protocol):
+    """What tells the time."""
+
+    def time(self) -> float:
+        """Return the present, in seconds since the epoch."""
+        ...
+
+
+class ManualClock:
+    """A clock that stands still until it is told to move: for tests of what happens at a certain time.
+
+    Everybody who is to live by it is given the same object; Redis' own time then counts for times to live only.
+
+    >>> clock = ManualClock(datetime(2024, 5, 1, 12, tzinfo=UTC))
+    >>> backend = connect("memory://test", clock=clock)
+    >>> clock.travel(timedelta(hours=1))
+    """
+
+    def __init__(self, start: datetime | float) -> None:
+        self._now = as_utc(start).timestamp() if isinstance(start, datetime) else float(start)
+
+    def __repr__(self) -> str:
+        return f"<ManualClock {to_iso(self._now)}>"
+
+    def time(self) -> float:
+        """Return the present, in seconds since the epoch."""
+        return self._now
+
+    def now(self) -> datetime:
+        """Return the present, aware, in UTC."""
+        return datetime.fromtimestamp(self._now, UTC)
+
+    def travel(self, delta: timedelta | float) -> None:
+        """Move on by a ``timedelta`` or by seconds; back, where it is negative."""
+        self._now += delta.total_seconds() if isinstance(delta, timedelta) else delta
+
+    def travel_to(self, moment: datetime) -> None:
+        """Move to a point in time; a naive one is UTC."""
+        self._now = as_utc(moment).timestamp()
 
 
 def utc_now() -> datetime:

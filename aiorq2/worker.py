@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from secrets import token_hex
@@ -26,13 +26,16 @@ from aiorq2.backends.health import check_server, reap_after
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.commands import parse_command
 from aiorq2.errors import AiorqError, InvalidJobOperation, InvalidOption, WorkerNameTaken
-from aiorq2.executor import Executor
+from aiorq2.executor import Executor, JobContext
+from aiorq2.job import Job
+from aiorq2.lifespan import Lifespan
 from aiorq2.options import DEFAULT_RESULT_TTL, as_names, checked_name
 from aiorq2.payloads import PAYLOAD_LIMIT
 from aiorq2.pump import CANCEL_GRACE_S, Appetite, ExceptionHandler, Pump, Strategy
 from aiorq2.run import Reason
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
+from aiorq2.ticking import Ticker
 from aiorq2.timing import Duration, seconds, to_iso
 from aiorq2.upkeep import Heartbeat, Reaper, Sweeper
 
@@ -71,6 +74,10 @@ class Worker:
         strict: refuse to start on a Redis that may drop jobs (an evicting ``maxmemory-policy``), rather than warn.
         handle_signals: install handlers for SIGTERM and SIGINT; default: in the main thread, unless somebody else has, and not
             for a burst.
+        job_class: what jobs, callbacks and exception handlers get as the job: ``Job``, or a class that is derived from it.
+        job_context: ``job_context(job)`` returns an asynchronous context manager in which the job's function is called.
+        lifespan: ``lifespan(worker)`` returns an asynchronous context manager that is opened before the first job and closed
+            after the last, on the worker's loop.
 
     >>> await Worker(["high", "low"], backend=backend).work(burst=True)
     """
@@ -95,6 +102,9 @@ class Worker:
         handle_signals: bool | None = None,
         result_limit: int = PAYLOAD_LIMIT,
         connection: Any = None,
+        job_class: type[Job] = Job,
+        job_context: JobContext | None = None,
+        lifespan: Callable[[Worker], AbstractAsyncContextManager[object]] | None = None,
     ) -> None:
         if concurrency < 1 or sync_concurrency < 1:
             raise InvalidOption("Worker: concurrency and sync_concurrency are at least 1")
@@ -136,14 +146,17 @@ class Worker:
             allowed,
             sync_concurrency=sync_concurrency,
             result_limit=result_limit,
+            job_class=job_class,
+            job_context=job_context,
         )
         self._make_aftermath: Callable[[RedisBackend], Aftermath] = lambda on: Aftermath(
-            on, self.serializer, allowed
+            on, self.serializer, allowed, job_class
         )
         self._strategy = dequeue_strategy
         self._max_deaths = max_deaths
         self._strict = strict
         self._handle_signals = handle_signals
+        self._lifespan = Lifespan(None if lifespan is None else lambda: lifespan(self))
         self._pump: Pump | None = None
         self._is_forced = False
 
@@ -182,9 +195,10 @@ class Worker:
             burst: return when nothing is left to do now.
             max_jobs: start no more than so many.
             max_idle_time: return after so many seconds without a job.
-            with_scheduler: move scheduled jobs into their queues when they are due.
+            with_scheduler: move scheduled jobs into their queues when they are due, and make the runs of recurring entries.
 
         Raises:
+            StartupFailed: its ``lifespan`` did not open.
             WorkerNameTaken: a living worker has this name.
             BackendRefused: Redis does not want us, is too old, or (``strict``) may drop jobs.
             BackendUnavailable: only in a burst; otherwise the worker waits for Redis.
@@ -243,6 +257,9 @@ class Worker:
         self._seat = replace(self._seat, instance=token_hex(8))
         _AT_WORK.add(self._seat.instance)
         self._aftermath = self._make_aftermath(self._backend)
+        self._ticker = (
+            Ticker(self._backend, self._seat.instance, self.queues) if with_scheduler else None
+        )
         self._pump = Pump(
             self._backend,
             self._seat,
@@ -260,6 +277,7 @@ class Worker:
                 else float(seconds(max_idle_time, name="max_idle_time")),
             ),
             on_settled=self._aftermath.settled,
+            ticker=self._ticker,
         )
         return self._pump
 
@@ -270,6 +288,7 @@ class Worker:
         self._heartbeat: Heartbeat | None = None
 
     async def _pump_once_registered(self, pump: Pump) -> None:
+        await self._lifespan.begin()
         began = time.monotonic()
         await self._register()
         await check_server(self._backend, strict=self._strict)
@@ -296,21 +315,22 @@ class Worker:
         )
         sweeper = Sweeper(self._backend, self.queues)
         loop = asyncio.get_running_loop()
-        self._duties += [
-            loop.create_task(duty.run(), context=contextvars.Context())
-            for duty in (reaper, sweeper)
-        ]
+        duties = [reaper.run(), sweeper.run()]
+        if self._ticker is not None:
+            duties.append(self._ticker.run())
+        self._duties += [loop.create_task(duty, context=contextvars.Context()) for duty in duties]
         log.info("worker %s: listening on %s", self.name, ", ".join(self.queues))
         await pump.run()
 
     async def _flee(self, pump: Pump) -> None:
         """Cancelled: by ourselves because time is up (then return), or by our caller (then give back what runs, and go)."""
         if self._task.cancelled():
-            log.warning(
-                "worker %s: leaving %d runs behind; they are run again when their leases end",
-                self.name,
-                pump.unsettled,
-            )
+            if pump.unsettled:
+                log.warning(
+                    "worker %s: leaving %d runs behind; they are run again when their leases end",
+                    self.name,
+                    pump.unsettled,
+                )
             return
         pump.stop()
         pump.interrupt_all(Reason.SHUTDOWN)
@@ -331,13 +351,14 @@ class Worker:
                 await self._backend.unregister(self._seat, self.queues)
                 await self._backend.unsubscribe(self._backend.keys.commands(self.name))
         await self._aftermath.close(2.0 if pump.is_stopping else 10.0)
+        await self._lifespan.end(is_hasty=self._is_forced)
         if self._backend is not self.backend:
             await self._backend.close()
         self._pump = None
         log.info("worker %s: stopped", self.name)
 
     async def _register(self, replaces: str = "") -> None:
-        now = to_iso(time.time())
+        now = to_iso(self.backend.time())
         fields: dict[str, str | int] = {
             "birth": now,
             "last_heartbeat": now,

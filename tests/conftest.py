@@ -15,11 +15,9 @@ from aiorq2.backends.redis import RedisBackend
 from tests.support import jobs
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import gates
-from tests.support.keys import delete_all, leaks
+from tests.support.left_behind import FAILED, check_and_delete
 from tests.support.redis_server import RedisServer
 from tests.support.topologies import TOPOLOGIES, Topology, new_prefix, started
-
-_FAILED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,7 +62,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember which test failed: what it leaves behind says nothing."""
     report = yield
-    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
     return report
 
 
@@ -103,7 +101,7 @@ def redis_url(
     """The URL of the real Redis; what the test leaves there under ``key_prefix`` is checked and deleted."""
     yield topology.url
     with redis_server.client() as client:
-        _check_and_delete(client, key_prefix, request)
+        check_and_delete(client, key_prefix, request)
 
 
 @pytest.fixture
@@ -112,7 +110,7 @@ def memory_url(key_prefix: str, request: pytest.FixtureRequest) -> Iterator[str]
     name = uuid.uuid4().hex
     yield f"memory://{name}"
     with FakeStrictRedis(server=memory_server(name)) as client:
-        _check_and_delete(client, key_prefix, request)
+        check_and_delete(client, key_prefix, request)
 
 
 @pytest.fixture(params=[pytest.param("redis", marks=pytest.mark.redis), "memory"])
@@ -149,13 +147,3 @@ def chaos_proxy(redis_url: str, redis_server: RedisServer) -> Iterator[ChaosProx
     """A proxy before the real Redis, the one that has the keys."""
     with ChaosProxy(redis_server.url) as proxy:
         yield proxy
-
-
-def _check_and_delete(client: redis.Redis, key_prefix: str, request: pytest.FixtureRequest) -> None:
-    found = leaks(client, key_prefix)
-    delete_all(client, key_prefix)
-    allowed = request.node.get_closest_marker("leaks_allowed")
-    if allowed and not allowed.args:
-        pytest.fail("leaks_allowed needs a reason", pytrace=False)
-    if found and not allowed and not request.node.stash.get(_FAILED, False):
-        pytest.fail("left behind in Redis:\n  " + "\n  ".join(found), pytrace=False)

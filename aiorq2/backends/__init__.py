@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from aiorq2.backends.addresses import DEFAULT_URL
 from aiorq2.backends.keys import PREFIX_PATTERN
 from aiorq2.backends.reach import reach
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shared import SharedClient
 from aiorq2.backends.urls import CLUSTER
 from aiorq2.errors import InvalidOption
+from aiorq2.timing import Clock
 
-__all__ = ["connect"]
+__all__ = ["connect", "url_in_environment"]
 
 
 def connect(
@@ -20,37 +23,39 @@ def connect(
     key_prefix: str | None = None,
     retry_for: float | None = 5.0,
     timeout: float = 5.0,
+    clock: Clock | None = None,
 ) -> RedisBackend:
     """Return a backend; nothing is sent until it is used.
 
     Args:
         source: ``redis://…``, ``rediss://…``, ``unix://…``, ``redis+sentinel://host1,host2,host3/mymaster``,
             ``redis+cluster://host1,host2``, ``memory://name`` (inside this process, shared by name), or a ``redis.asyncio.Redis``,
-            of which only the address and the credentials are used. Default: ``AIORQ2_URL``,
+            of which only the address and the credentials are used (``rq.connection`` of a hub is its backend). Default:
+            ``AIORQ2_URL``,
             ``RQ_REDIS_URL`` or ``REDIS_URL`` in the environment, else ``redis://localhost:6379/0``.
         key_prefix: what every key begins with; default ``RQ_KEY_PREFIX`` in the environment, else ``rq``, and ``{rq}`` in a
             cluster.
         retry_for: seconds for which a call is repeated while Redis is away; None for ever.
         timeout: seconds after which a silent Redis counts as away.
+        clock: tells the time in place of Redis' clock and of this machine's, for tests: see ``timing.ManualClock``.
 
     Raises:
         InvalidOption: a URL or prefix that cannot be meant.
     """
     if source is None:
-        source = next(
-            (os.environ[name] for name in _VARIABLES if os.environ.get(name)),
-            "redis://localhost:6379/0",
-        )
+        source = url_in_environment() or DEFAULT_URL
     usual = "{rq}" if isinstance(source, str) and source.startswith(CLUSTER) else "rq"
     prefix = key_prefix if key_prefix is not None else os.environ.get("RQ_KEY_PREFIX", usual)
     if not PREFIX_PATTERN.fullmatch(prefix):
         raise InvalidOption(
             f"key_prefix {prefix[:60]!r}: letters, digits and _ . : {{ }} - are allowed"
         )
+    if isinstance(source, SharedClient) and source.backend.key_prefix == prefix:
+        return source.backend
     if isinstance(source, str) and source.startswith("memory://"):
         from aiorq2.backends.memory import memory_backend
 
-        return memory_backend(source, key_prefix=prefix)
+        return memory_backend(source, key_prefix=prefix, clock=clock)
     found = reach(source, timeout, prefix)
     return RedisBackend(
         found.connection,
@@ -60,7 +65,13 @@ def connect(
         timeout=timeout,
         url=source if isinstance(source, str) else None,
         clients=found.clients,
+        clock=clock,
     )
+
+
+def url_in_environment() -> str | None:
+    """Return the URL that the environment names, if it does."""
+    return next((os.environ[name] for name in _VARIABLES if os.environ.get(name)), None)
 
 
 _VARIABLES = ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL")

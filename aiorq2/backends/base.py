@@ -79,6 +79,12 @@ class JobRecord:
         return self.text("origin") or ""
 
     @property
+    def context(self) -> str:
+        """What a signature of the payload is tied to: the job, or the recurring entry that has made it."""
+        cron = self.fields.get("aio_cron")
+        return self.id if cron is None else cron_context(cron.decode("utf-8", "replace"))
+
+    @property
     def has_callbacks(self) -> bool:
         """Whether a function is to be called when the job has ended."""
         return bool(
@@ -89,13 +95,30 @@ class JobRecord:
 
     @property
     def has_streamed_result(self) -> bool:
-        """Whether the job has ended and what it left is in its stream, not in its hash."""
-        return self.status.is_terminal and "result" not in self.fields
+        """Whether the job has ended and what it left is in its stream, not in its hash.
+
+        rq leaves a value in the hash as well: that of a run before the last, when a job repeats or asks for a retry.
+        """
+        is_kept_here = (
+            "result" in self.fields
+            and not {"repeats_left", "number_of_retries"} & self.fields.keys()
+        )
+        return self.status.is_terminal and not is_kept_here
+
+    @property
+    def was_run_before(self) -> bool:
+        """Whether a run of the job has ended, or its worker has died, before it was queued again."""
+        return bool(self.number("aio_attempt") or self.fields.get("ended_at"))
 
     @property
     def is_ours(self) -> bool:
         """Whether aiorq2 enqueued the job (else rq did)."""
         return "aio_token" in self.fields
+
+
+def cron_context(name: str) -> str:
+    """Return what the payload of a recurring entry is tied to; no job id looks like that."""
+    return f"cron/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +158,7 @@ class ClaimRequest:
     share: int = 0
     """How many jobs one queue may give at the most; 0 for as many as there are."""
     promote: int = 100
-    watch_s: float = 3.0
+    watch_s: float = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +170,8 @@ class Claimed:
     """Whether jobs were left waiting."""
     next_due_in: float | None = None
     is_watching: bool = False
+    has_ticks: bool = False
+    """Whether a recurring entry of these queues is due."""
     is_suspended: bool = False
     refused: tuple[tuple[Claim, Reply], ...] = ()
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import redis as redis_py
 import redis.asyncio as redis_asyncio
-from redis.asyncio.cluster import ClusterNode as AsyncNode
 from redis.cluster import ClusterNode
 
 from aiorq2.backends.routes import Address, Route, RoutedConnection, RoutedSSLConnection
@@ -22,10 +21,11 @@ _SYNC_CONNECTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Clients:
-    """How clients to a server are made: ``Redis`` objects of redis-py, and ``RedisCluster`` objects, which can do the same."""
+    """How clients to a server are made."""
 
-    asynchronous: Callable[[], Any]
+    asynchronous: Callable[[], redis_asyncio.Redis]
     synchronous: Callable[[], Any]
+    """Makes a ``redis.Redis``, or a ``redis.RedisCluster``, which can do the same."""
 
 
 def clients_of(pool: redis_asyncio.ConnectionPool, kwargs: dict[str, Any]) -> Clients:
@@ -58,36 +58,35 @@ def clients_by_sentinels(
     encryption = {one: value for one, value in plain.items() if one.startswith("ssl")}
     asking = {**encryption, **{one: value for one, value in for_sentinels.items() if value}}
 
-    def asynchronous() -> redis_asyncio.Redis:
-        pool = redis_asyncio.ConnectionPool(connection_class=routed, route=route, **options)
-        return redis_asyncio.Redis(connection_pool=pool)
-
     return Clients(
-        asynchronous,
+        lambda: _routed_client(routed, route, options),
         lambda: redis_py.Sentinel(sentinels, sentinel_kwargs=asking).master_for(name, **plain),
     )
 
 
 def clients_in_cluster(
-    nodes: Sequence[Address], options: dict[str, Any], *, is_encrypted: bool
+    nodes: Sequence[Address],
+    routed: type[RoutedConnection],
+    route: Route,
+    options: dict[str, Any],
 ) -> Clients:
-    """Return clients to a cluster of which some nodes are known."""
+    """Return clients to a cluster: the asynchronous ones reach the node that serves the key prefix (for other keys, make a
+    ``RedisCluster`` of your own), the others all of them."""
     plain = {name: value for name, value in options.items() if name != "db"}
-    plain["ssl"] = is_encrypted
+    ssl = issubclass(routed, RoutedSSLConnection)
     return Clients(
-        lambda: redis_asyncio.RedisCluster(
-            startup_nodes=[AsyncNode(*one) for one in nodes], **plain
+        lambda: _routed_client(routed, route, plain),
+        lambda: redis_py.RedisCluster(
+            startup_nodes=[ClusterNode(*one) for one in nodes], **plain, ssl=ssl
         ),
-        lambda: redis_py.RedisCluster(startup_nodes=[ClusterNode(*one) for one in nodes], **plain),
     )
 
 
-async def close_client(client: redis_asyncio.Redis | redis_asyncio.RedisCluster) -> None:
-    """Close a client and its connections."""
-    if isinstance(client, redis_asyncio.RedisCluster):
-        await client.aclose()
-    else:
-        await client.aclose(close_connection_pool=True)
+def _routed_client(
+    routed: type[RoutedConnection], route: Route, options: dict[str, Any]
+) -> redis_asyncio.Redis:
+    pool = redis_asyncio.ConnectionPool(connection_class=routed, route=route, **options)
+    return redis_asyncio.Redis(connection_pool=pool)
 
 
 def close_sync_client(client: redis_py.Redis | redis_py.RedisCluster) -> None:

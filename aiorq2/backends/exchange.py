@@ -30,11 +30,15 @@ class Exchange:
     Args:
         location: what errors call the server; without a password.
         retry_for: seconds for which a pipeline is repeated while Redis is away; None for ever.
+        given_clock: the scripts are those that are told the time.
     """
 
-    def __init__(self, location: str, retry_for: float | None) -> None:
+    def __init__(
+        self, location: str, retry_for: float | None, *, given_clock: bool = False
+    ) -> None:
         self._location = location
         self._retry_for = retry_for
+        self._given_clock = given_clock
         self.reloads = 0
         """How often scripts were missing: then a command may have run before those that stood before it in its pipeline."""
 
@@ -119,7 +123,7 @@ class Exchange:
 
     async def _load(self, line: Line) -> BaseException | None:
         """Send the text of all scripts: Redis is new, or has forgotten them."""
-        texts = [scripts.load(name).text for name in scripts.all_names()]
+        texts = [self._script(name).text for name in scripts.all_names()]
         try:
             for answer in await line.run([["SCRIPT", "LOAD", text] for text in texts]):
                 if isinstance(answer, BaseException):
@@ -131,6 +135,9 @@ class Exchange:
                 raise self.final(error) from error
             return error
         return None
+
+    def _script(self, name: str) -> scripts.Script:
+        return scripts.load(name, given_clock=self._given_clock)
 
     def final(self, error: BaseException) -> BaseException:
         """Translate an error that is not repeated into one of ours."""
@@ -150,7 +157,7 @@ class Exchange:
         if isinstance(error, ResponseError):
             message = str(error)
             for name in scripts.all_names():
-                script = scripts.load(name)
+                script = self._script(name)
                 if script.sha in message or f"f_{script.sha}" in message:
                     message = script.place(message)
             return BackendError(f"Redis at {self._location}: {message}")

@@ -74,7 +74,7 @@ class Keys:
         return f"{self.prefix}:failed:{queue}"
 
     def deferred(self, queue: str) -> str:
-        """Sorted set of jobs that wait for others, by time of adding; for ever."""
+        """Sorted set of jobs that wait for others, by time of adding (ours with 1e10 seconds more, see add.lua); for ever."""
         return f"{self.prefix}:deferred:{queue}"
 
     def scheduled(self, queue: str) -> str:
@@ -172,6 +172,38 @@ class Keys:
     def fence(self) -> str:
         """String that a durable enqueue writes before it waits for replicas, which have then got all that came before; 60 s."""
         return f"{self.prefix}:aio:fence"
+
+    def due_news(self) -> str:
+        """Channel on which schedulers hear the name of a queue where something is due earlier than before."""
+        return f"{self.prefix}:aio:due"
+
+    def cron_names(self) -> str:
+        """Sorted set of the names of all recurring entries, by 0, or by when one that has ended is forgotten; for ever."""
+        return f"{self.prefix}:aio:crons"
+
+    def crons(self, queue: str) -> str:
+        """Sorted set of the active recurring entries of a queue by due time; for ever."""
+        return f"{self.prefix}:aio:crons:{queue}"
+
+    def cron(self, cron: str) -> str:
+        """Hash, a recurring entry; until it is removed, or some time after it has ended."""
+        return f"{self.prefix}:aio:cron:{cron}"
+
+    def cron_job(self, cron: str) -> str:
+        """Hash, the fields of the jobs that the entry makes; as long as the entry."""
+        return f"{self.prefix}:aio:cron-job:{cron}"
+
+    def cron_runs(self, cron: str) -> str:
+        """Sorted set of the latest jobs that the entry has made, by their time; as long as the entry."""
+        return f"{self.prefix}:aio:cron-runs:{cron}"
+
+    def cron_sources(self) -> str:
+        """Hash, the newest version of each code that declares entries; for ever, one field for each."""
+        return f"{self.prefix}:aio:cron-sources"
+
+    def ticking(self, queue: str) -> str:
+        """String, the process that sees to what is due of a queue's entries; a second."""
+        return f"{self.prefix}:aio:ticking:{queue}"
 
     def replay(self, token: str) -> str:
         """String: the call with this token was carried out and left nothing else behind; 60 s."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiorq2.backends.clients import Clients
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import InvalidOption
+from aiorq2.timing import Clock
 
 if TYPE_CHECKING:
     from fakeredis import FakeServer
@@ -19,7 +20,7 @@ class MemoryBackend(RedisBackend):
     has_replicas = False
 
 
-def memory_backend(url: str, *, key_prefix: str) -> MemoryBackend:
+def memory_backend(url: str, *, key_prefix: str, clock: Clock | None = None) -> MemoryBackend:
     """Return a backend whose data is shared by all backends of the same name in this process.
 
     Raises:
@@ -46,6 +47,7 @@ def memory_backend(url: str, *, key_prefix: str) -> MemoryBackend:
         key_prefix=key_prefix,
         timeout=60.0,
         clients=Clients(lambda: FakeAsyncRedis(server=server), lambda: FakeRedis(server=server)),
+        clock=clock,
     )
 
 

@@ -119,12 +119,11 @@ def _reach_in_cluster(url: str, timeout: float, key_prefix: str) -> Reach:
         lambda address: plain(**{**options, "host": address[0], "port": address[1]}),
         timeout,
     )
+    routed = _routed(plain)
     return Reach(
-        _factory(_routed(plain), {**options, "route": route}),
+        _factory(routed, {**options, "route": route}),
         f"the cluster {places(found.hosts)}",
-        clients_in_cluster(
-            found.hosts, found.stated(), is_encrypted=issubclass(plain, SSLConnection)
-        ),
+        clients_in_cluster(found.hosts, routed, route, found.stated()),
     )
 
 

@@ -34,7 +34,7 @@ from aiorq2.backends.base import (
     Seat,
     Tally,
 )
-from aiorq2.backends.clients import Clients, close_client, close_sync_client
+from aiorq2.backends.clients import Clients, close_sync_client
 from aiorq2.backends.coalesce import Coalescer
 from aiorq2.backends.durable import DurableCalls, Send, added_durably, strictest
 from aiorq2.backends.exchange import Exchange
@@ -47,7 +47,7 @@ from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable, Invali
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
 from aiorq2.outcome import GivenBack, Outcome
 from aiorq2.states import JobStatus, Reply, Verb
-from aiorq2.timing import to_iso
+from aiorq2.timing import Clock, to_iso
 
 log = logging.getLogger("aiorq2.backend")
 
@@ -133,7 +133,7 @@ class Home:
             self._releasing.cancel()
             await asyncio.wait({self._releasing})
         if self.client is not None:
-            await close_client(self.client)
+            await self.client.aclose(close_connection_pool=True)
         if self.sync_client is not None:
             close_sync_client(self.sync_client)
         await self.waiting.close()
@@ -155,6 +155,7 @@ class RedisBackend:
         retry_for: seconds for which a call is repeated while Redis is away; None for ever.
         timeout: seconds after which a silent Redis counts as away.
         url: what another process can connect with, where there is such a thing; it may hold a password and is not shown.
+        clock: what tells the time in place of Redis and of this machine.
     """
 
     has_replicas = True
@@ -170,13 +171,15 @@ class RedisBackend:
         timeout: float = 5.0,
         url: str | None = None,
         clients: Clients | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.connection = connection
+        self.clock = clock
         self.url = url
         self._clients = clients
         self.location = location
         self.key_prefix = key_prefix
-        self.exchange = Exchange(location, retry_for)
+        self.exchange = Exchange(location, retry_for, given_clock=clock is not None)
         self.timeout = timeout
         self.keys = Keys(key_prefix)
         self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = (
@@ -185,12 +188,16 @@ class RedisBackend:
 
     def client(self) -> AsyncRedis:
         """Return an asynchronous client for user code, on connections of its own; the same one in each loop."""
-        if self._clients is None:
-            raise BackendRefused(f"{self.location}: this backend has no client to give")
         home = self.home
         if home.client is None:
-            home.client = self._clients.asynchronous()
+            home.client = self.new_client()
         return home.client
+
+    def new_client(self) -> AsyncRedis:
+        """Return another asynchronous client, which is the caller's to close."""
+        if self._clients is None:
+            raise BackendRefused(f"{self.location}: this backend has no client to give")
+        return self._clients.asynchronous()
 
     def sync_client(self) -> Redis:
         """Return a synchronous client for user code in threads; the same one for all that the running loop starts."""
@@ -223,7 +230,15 @@ class RedisBackend:
             timeout=self.timeout,
             url=self.url,
             clients=self._clients,
+            clock=self.clock,
         )
+
+    def time(self) -> float:
+        """Return the present, in seconds since the epoch, by the injected clock, else by this machine's.
+
+        Scripts ask Redis; this is for what people read.
+        """
+        return time.time() if self.clock is None else self.clock.time()
 
     async def close(self) -> None:
         """Close the connections of the running loop."""
@@ -272,7 +287,7 @@ class RedisBackend:
 
     async def promote(self, queue: str, *, limit: int = 100) -> tuple[int, float | None]:
         """Move due jobs of a queue into it. Returns how many, and the next due time (epoch seconds). Redis: 1 call."""
-        reply = await self._call("promote", queue=queue, limit=limit, now_iso=to_iso(time.time()))
+        reply = await self._call("promote", queue=queue, limit=limit, now_iso=to_iso(self.time()))
         return int(reply[1]), float(reply[2]) if reply[2] else None
 
     async def claim(self, seat: Seat, request: ClaimRequest) -> Claimed:
@@ -306,7 +321,7 @@ class RedisBackend:
             replies = await self.exchange.send(line, commands)
             self._go_on_soon(replies)
             return Claimed(refused=_refused(ended, replies))
-        token, started_at = uuid4().hex[:24], time.time()
+        token, started_at = uuid4().hex[:24], self.time()
         claim_command = self._command(
             "claim",
             {
@@ -343,7 +358,7 @@ class RedisBackend:
             "instance": seat.instance,
             "lease": repr(seat.lease),
             "ttl": max(int(seat.lease * 2), 1),
-            "now_iso": to_iso(time.time()),
+            "now_iso": to_iso(self.time()),
             "state": tally.state,
             "successes": tally.successes,
             "failures": tally.failures,
@@ -378,7 +393,7 @@ class RedisBackend:
 
         It is not repeated: sent again when Redis is back, it would find leases over whose owners had no way to extend them.
         """
-        now = time.time()
+        now = self.time()
         text = f"AbandonedJobError: the worker that ran this job died or lost its connection (noticed at {to_iso(now)})"
         command = self._command(
             "reap",
@@ -405,7 +420,7 @@ class RedisBackend:
 
     async def release(self) -> None:
         """Free the dependents that an earlier script has left, a slice at a time. Redis: 1 call per 100 of them."""
-        while (await self._call("release", now_iso=to_iso(time.time())))[1]:
+        while (await self._call("release", now_iso=to_iso(self.time())))[1]:
             pass
 
     async def released(self) -> bool:
@@ -446,7 +461,7 @@ class RedisBackend:
             "cancel",
             id=job_id,
             token=uuid4().hex,
-            now_iso=to_iso(time.time()),
+            now_iso=to_iso(self.time()),
             enqueue_dependents=enqueue_dependents,
             running_only=running_only,
         )
@@ -471,7 +486,7 @@ class RedisBackend:
             "requeue",
             id=job_id,
             token=uuid4().hex,
-            now_iso=to_iso(time.time()),
+            now_iso=to_iso(self.time()),
             at_front=int(at_front),
             among=f" {' '.join(among)} " if among else "",
         )
@@ -485,7 +500,7 @@ class RedisBackend:
             InvalidJobOperation: it is running.
         """
         reply = await self._call(
-            "delete", id=job_id, token=uuid4().hex, now_iso=to_iso(time.time())
+            "delete", id=job_id, token=uuid4().hex, now_iso=to_iso(self.time())
         )
         raise_for(Verb.DELETE, job_id, reply)
         if _has_more(reply):
@@ -521,7 +536,7 @@ class RedisBackend:
             queues,
             worker=seat.worker,
             instance=seat.instance,
-            now_iso=to_iso(time.time()),
+            now_iso=to_iso(self.time()),
         )
 
     async def wait(self, seat: Seat, queues: Sequence[str], timeout: float) -> bool:
@@ -591,8 +606,9 @@ class RedisBackend:
     def _command(
         self, name: str, named: Mapping[str, scripts.Arg], rest: Sequence[scripts.Arg] = ()
     ) -> Command:
-        script = scripts.load(name)
-        return ["EVALSHA", script.sha, 1, self.key_prefix, *script.arguments(named, rest)]
+        script = scripts.load(name, given_clock=self.clock is not None)
+        command = ["EVALSHA", script.sha, 1, self.key_prefix, *script.arguments(named, rest)]
+        return [*command, repr(self.time())] if script.takes_now else command
 
     async def _call(self, name: str, rest: Sequence[scripts.Arg] = (), **named: scripts.Arg) -> Any:
         return await self.home.calls.call(self._command(name, named, rest))
@@ -610,10 +626,11 @@ class RedisBackend:
         if reply[0] == b"SUSPENDED":
             return Claimed(is_suspended=True, refused=refused)
         return Claimed(
-            claims=tuple(_readable(seat, started_at, reply[4:])),
+            claims=tuple(_readable(seat, started_at, reply[5:])),
             has_more=bool(reply[1]),
             next_due_in=float(reply[2]) if reply[2] else None,
             is_watching=bool(reply[3]),
+            has_ticks=bool(reply[4]),
             refused=refused,
         )
 
@@ -636,7 +653,7 @@ class RedisBackend:
         records = await self.exchange.send(
             line, [["HGETALL", self.keys.job(job_id)] for job_id, _ in runs]
         )
-        now = time.time()
+        now = self.time()
         ended = []
         for (job_id, execution_id), flat in zip(runs, records, strict=True):
             if flat and not isinstance(flat, BaseException):

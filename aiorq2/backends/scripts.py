@@ -37,6 +37,8 @@ class Script:
     args: tuple[str, ...]
     rest: str | None
     lines: tuple[str, ...]
+    takes_now: bool = False
+    """Whether the time comes as one more argument, the last (``connect(clock=…)``)."""
 
     def arguments(self, named: Mapping[str, Arg], rest: Sequence[Arg] = ()) -> list[Arg]:
         """Return ``named`` in the order of the header, then ``rest``.
@@ -61,9 +63,16 @@ class Script:
 
 
 @cache
-def load(name: str) -> Script:
-    """Return the script ``lua/<name>.lua``, bound and ready to send."""
-    lines, places, headers = _flatten(name)
+def load(name: str, *, given_clock: bool = False) -> Script:
+    """Return the script ``lua/<name>.lua``, bound and ready to send.
+
+    Args:
+        given_clock: the time that counts is an argument, not Redis' own.
+    """
+    included: set[str] = set()
+    lines, places, headers = _flatten(
+        name, included, {"clock": "given_clock"} if given_clock else {}
+    )
     *plain, last = headers.get("ARGV", "").split() or [""]
     rest = last[3:] if last.startswith("...") else None
     args = tuple(plain if rest else [*plain, last] if last else plain)
@@ -72,7 +81,8 @@ def load(name: str) -> Script:
     head = [f"-- aiorq2 {name}", *prelude.render()]
     text = "\n".join([*head, *body])
     sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-    return Script(name, text, sha, args, rest, tuple([f"{name}.lua:prelude"] * len(head) + places))
+    origin = tuple([f"{name}.lua:prelude"] * len(head) + places)
+    return Script(name, text, sha, args, rest, origin, "given_clock" in included)
 
 
 def all_names() -> list[str]:
@@ -81,20 +91,23 @@ def all_names() -> list[str]:
 
 
 def _flatten(
-    name: str, seen: set[str] | None = None
+    name: str, seen: set[str], instead: Mapping[str, str]
 ) -> tuple[list[str], list[str], dict[str, str]]:
-    """Return the code lines of a script after those of its includes, the place of each, and the script's headers."""
-    seen = set() if seen is None else seen
+    """Return the code lines of a script after those of its includes, the place of each, and the script's headers.
+
+    ``seen`` are the includes that stand before, ``instead`` those that others take the place of.
+    """
     lines: list[str] = []
     places: list[str] = []
     headers: dict[str, str] = {}
     for number, line in enumerate((_ROOT / f"{name}.lua").read_text().splitlines(), 1):
         header = _HEADER.match(line)
         if header and header["key"] == "@include":
-            for included in header["value"].split():
+            for asked in header["value"].split():
+                included = instead.get(asked, asked)
                 if included not in seen:
                     seen.add(included)
-                    more = _flatten(f"include/{included}", seen)
+                    more = _flatten(f"include/{included}", seen, instead)
                     lines += more[0]
                     places += more[1]
         elif header:

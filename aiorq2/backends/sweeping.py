@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.timing import to_iso
 
@@ -31,7 +29,7 @@ async def sweep(backend: RedisBackend, queue: str, *, before: float | None = Non
 async def sweep_deferred(backend: RedisBackend, queue: str, *, limit: int = 100) -> None:
     """Ask the parents of some deferred jobs again; each call looks at others. Redis: 1 call, and 1 per 100 dependents of theirs."""
     reply = await backend.call(
-        "sweep_deferred", queue=queue, limit=limit, now_iso=to_iso(time.time())
+        "sweep_deferred", queue=queue, limit=limit, now_iso=to_iso(backend.time())
     )
     if reply[1]:
         await backend.release()
@@ -45,7 +43,7 @@ async def sweep_ready(backend: RedisBackend, queue: str, *, age_s: float = 0) ->
     moved = 0
     while True:
         reply = await backend.call(
-            "sweep_ready", queue=queue, limit=SLICE, age=repr(age_s), now_iso=to_iso(time.time())
+            "sweep_ready", queue=queue, limit=SLICE, age=repr(age_s), now_iso=to_iso(backend.time())
         )
         moved += int(reply[1])
         if reply[1] < SLICE:
@@ -57,7 +55,7 @@ async def sweep_rates(backend: RedisBackend) -> int:
     freed, cursor = 0, b"0"
     while True:
         reply = await backend.call(
-            "sweep_rates", cursor=cursor, limit=SLICE, now_iso=to_iso(time.time())
+            "sweep_rates", cursor=cursor, limit=SLICE, now_iso=to_iso(backend.time())
         )
         freed += int(reply[1])
         cursor = reply[2]

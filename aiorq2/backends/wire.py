@@ -19,7 +19,7 @@ from aiorq2.terms import Parents
 from aiorq2.timing import MAX_SECONDS, to_iso
 
 ENTRY_SUCCESSFUL, ENTRY_FAILED, ENTRY_RETRIED, ENTRY_RETRIES_EXCEEDED = 1, 2, 4, 5
-"""RQ's ``Result.Type``."""
+"""RQ's ``Result.Type``. All versions of rq that keep results know the first two; on one that it does not know, a reader raises."""
 
 MAX_TEXT = 256 * 1024
 """Bytes that a compressed traceback may unpack to."""
@@ -47,6 +47,15 @@ def spec_arguments(spec: JobSpec, replace: bool) -> tuple[dict[str, Arg], list[A
     }
     parents = options.depends_on.ids if options.depends_on else ()
     return named, [*parents, *_spec_fields(spec)]
+
+
+def template_fields(spec: JobSpec) -> dict[str, Arg]:
+    """Return the fields that each job of a recurring entry is given, but for those of its own time."""
+    pairs = iter(_spec_fields(spec))
+    fields = {str(name): value for name, value in zip(pairs, pairs, strict=True)}
+    return {
+        name: value for name, value in fields.items() if name not in ("created_at", "enqueued_at")
+    }
 
 
 def _policy(options: EnqueueOptions) -> str:
@@ -182,6 +191,7 @@ def settle_call(
                 not record.is_ours
                 or record.fields.get("aio_results") == b"stream"
                 or "repeats_left" in record.fields  # one for each run, as in RQ
+                or record.was_run_before  # and may have a stream, in which readers look first
             )
             entry = _entry(claim, outcome, ENTRY_SUCCESSFUL, value=value) if is_streamed else []
             return Verb.FINISH, named, entry
@@ -229,8 +239,14 @@ def _entry(
     text: str | None = None,
     error: str | None = None,
 ) -> list[Arg]:
-    """Return the fields of a result entry as RQ writes them, the number of the attempt, and the class of the exception."""
-    fields: list[Arg] = ["type", kind, "worker_name", claim.worker]
+    """Return the fields of a result entry as RQ writes them, the number of the attempt, and the class of the exception.
+
+    A type that rq's readers might not know is written as a failure, and what it really is into a field of ours.
+    """
+    is_known = kind <= ENTRY_FAILED or getattr(outcome, "is_known_to_rq", False)
+    fields: list[Arg] = ["type", kind if is_known else ENTRY_FAILED, "worker_name", claim.worker]
+    if not is_known:
+        fields += ["aio_type", kind]
     if error is not None:
         fields += ["aio_error", error]
     if text is not None:

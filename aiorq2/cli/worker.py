@@ -17,14 +17,28 @@ from click.core import ParameterSource
 
 from aiorq2 import pool
 from aiorq2.cli import logs
+from aiorq2.cli.app import URL_GIVEN, given_options, is_url_given, load_app
 from aiorq2.cli.options import Connection
 from aiorq2.cli.worker_options import worker_options
 from aiorq2.errors import AiorqError, InvalidOption
+from aiorq2.hub import RQ
 from aiorq2.worker import Worker
 
 LEAVE_AFTER_S = 5.0
 """How long the interpreter may take to shut down once the worker has stopped."""
 
+_WORKER_OPTIONS = (
+    "name",
+    "concurrency",
+    "sync_concurrency",
+    "lease",
+    "grace",
+    "serializer",
+    "allow",
+    "dequeue_strategy",
+    "strict",
+)
+"""Those that are called the same here and there."""
 _NOT_FOR_CHILDREN = {"url", "name", "processes", "reload", "supervised"}
 
 
@@ -44,7 +58,9 @@ def worker(context: click.Context, /, connection: Connection, **settings: Any) -
     )
     is_pool = (settings["processes"] > 1 or settings["reload"]) and not settings["supervised"]
     context.exit(
-        _supervise(context, connection, settings) if is_pool else _serve(connection, settings)
+        _supervise(context, connection, settings)
+        if is_pool
+        else _serve(context, connection, settings)
     )
 
 
@@ -55,11 +71,18 @@ def _supervise(context: click.Context, connection: Connection, settings: dict[st
     again = _arguments_again(context)
     return pool.WorkerPool(
         [[*program, "worker", "--supervised", *name, *again] for name in _names(settings)],
-        environment={**os.environ, **({"AIORQ2_URL": connection.url} if connection.url else {})},
+        environment={**os.environ, **_url_again(context, connection)},
         is_finite=settings["burst"] or settings["max_idle_time"] is not None,
         grace=settings["grace"],
         watch=Path.cwd() if settings["reload"] else None,
     ).run()
+
+
+def _url_again(context: click.Context, connection: Connection) -> dict[str, str]:
+    """Return how the processes learn the URL: not by their command lines, for it may hold a password."""
+    if connection.url is None:
+        return {}
+    return {"AIORQ2_URL": connection.url, **({URL_GIVEN: "1"} if is_url_given(context) else {})}
 
 
 def _names(settings: dict[str, Any]) -> list[list[str]]:
@@ -88,13 +111,18 @@ def _as_given(parameter: click.Option, value: Any) -> list[str]:
     return [part for one in values for part in (max(parameter.opts, key=len), str(one))]
 
 
-def _serve(connection: Connection, settings: dict[str, Any]) -> int:
+def _serve(context: click.Context, connection: Connection, settings: dict[str, Any]) -> int:
     """Run one worker in this process."""
     leash = pool.Leash(settings["grace"]) if settings["supervised"] else None
     _prepare_imports(settings["path"], settings["imports"])
+    work = (
+        _work_for_app(load_app(settings["app"], context, connection), context, settings, leash)
+        if settings["app"]
+        else _work_alone(connection, settings, leash)
+    )
     runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
-        stuck = runner.run(_work(connection, settings, leash))
+        stuck = runner.run(work)
         if stuck:
             logging.getLogger("aiorq2.worker").warning(
                 "%d threads did not end; leaving them behind", stuck
@@ -106,35 +134,54 @@ def _serve(connection: Connection, settings: dict[str, Any]) -> int:
     return 0
 
 
-async def _work(connection: Connection, settings: dict[str, Any], leash: pool.Leash | None) -> int:
+async def _work_alone(
+    connection: Connection, settings: dict[str, Any], leash: pool.Leash | None
+) -> int:
     backend = connection.open()
     try:
         worker = Worker(
             settings["queues"] or "default",
             backend,
-            name=settings["name"],
-            concurrency=settings["concurrency"],
-            sync_concurrency=settings["sync_concurrency"],
-            lease=settings["lease"],
-            grace=settings["grace"],
-            default_result_ttl=int(settings["results_ttl"]),
-            serializer=settings["serializer"],
-            allow=settings["allow"],
-            dequeue_strategy=settings["dequeue_strategy"],
-            strict=settings["strict"],
             handle_signals=leash is None,
+            **_options(settings),
         )
-        if leash is not None:
-            leash.follow(worker.request_stop)
-        await worker.work(
-            settings["burst"],
-            settings["max_jobs"],
-            settings["max_idle_time"],
-            settings["with_scheduler"],
-        )
-        return worker.stuck_threads
+        return await _work(worker, settings, leash)
     finally:
         await backend.close()
+
+
+async def _work_for_app(
+    rq: RQ, context: click.Context, settings: dict[str, Any], leash: pool.Leash | None
+) -> int:
+    try:
+        worker = rq.get_worker(
+            *settings["queues"],
+            handle_signals=leash is None,
+            **_options(given_options(context, settings)),
+        )
+        return await _work(worker, settings, leash)
+    finally:
+        await rq.close()
+
+
+async def _work(worker: Worker, settings: dict[str, Any], leash: pool.Leash | None) -> int:
+    if leash is not None:
+        leash.follow(worker.request_stop)
+    await worker.work(
+        settings["burst"],
+        settings["max_jobs"],
+        settings["max_idle_time"],
+        settings["with_scheduler"],
+    )
+    return worker.stuck_threads
+
+
+def _options(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of ``Worker`` that are among the settings of the command."""
+    options = {name: settings[name] for name in _WORKER_OPTIONS if name in settings}
+    if "results_ttl" in settings:
+        options["default_result_ttl"] = int(settings["results_ttl"])
+    return options
 
 
 def _prepare_imports(folders: Sequence[str], modules: Sequence[str]) -> None:

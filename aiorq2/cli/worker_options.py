@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from aiorq2.cli.app import app_option
 from aiorq2.cli.options import connection_options, duration, option, queues_argument
 
 _AT_LEAST_1 = click.IntRange(min=1)
@@ -21,6 +22,7 @@ lasting = partial(option, metavar="DURATION")
 
 _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     queues_argument,
+    app_option,
     option("-n", "--name", help="Unique among living workers; several processes become NAME-1, NAME-2, …"),
     number("-c", "--concurrency", default=100, show_default=True, help="How many jobs run at once."),
     number("--sync-concurrency", default=32, show_default=True, help="How many of them may be plain functions, in threads."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+
 import pytest
 
 from aiorq2.backends.base import Claim
@@ -81,7 +83,8 @@ async def test_current_run_is_not_disturbed_by_a_late_one(backend: RedisBackend)
     settled = await stage.settle(backend, current, stage.OUTCOMES[Verb.FINISH], OTHER_SEAT)
 
     assert settled.refused == ()
-    assert (await stage.fields(backend, current.job_id))["result"] == "42"
+    (entry,) = await stage.entries(backend, current.job_id)
+    assert b64decode(entry["return_value"]) == b"42"
 
 
 async def test_lease_that_is_over_but_not_reaped_can_still_be_extended(

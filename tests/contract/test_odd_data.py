@@ -259,3 +259,20 @@ async def test_empty_deletes_only_what_waits(backend: RedisBackend) -> None:
     assert await stage.status_of(backend, "waiting") is None
     assert await stage.status_of(backend, started.id) == "started"
     assert await stage.status_of(backend, finished.id) == "finished"
+
+
+async def test_promote_takes_a_repeating_job_of_rq_2(backend: RedisBackend) -> None:
+    """rq 2 leaves a job finished while it waits to be repeated; what has merely finished is no such job."""
+    for id, fields in (("repeats", ["repeats_left", "1"]), ("finished", ["aio_attempt", "1"])):
+        await stage.add(backend, id)
+        (claim,) = await stage.claim(backend)
+        await stage.settle(backend, claim, stage.OUTCOMES[Verb.FINISH])
+        await backend.run(
+            ["HSET", backend.keys.job(id), *fields],
+            ["ZADD", backend.keys.scheduled(QUEUE), 1, id],
+        )
+
+    await backend.promote(QUEUE)
+
+    assert await _claimed_ids(backend) == ["repeats"]
+    assert await stage.status_of(backend, "finished") == JobStatus.FINISHED

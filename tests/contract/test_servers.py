@@ -79,12 +79,13 @@ async def test_server_that_is_too_old_is_refused_in_one_line(
     assert worker.returncode == 2
 
 
-async def test_plain_server_is_no_cluster(redis_server: RedisServer) -> None:
+async def test_plain_server_is_no_cluster() -> None:
     """``redis+cluster://`` at a server that stands alone is refused at once."""
-    url = f"redis+cluster://{redis_server.host}:{redis_server.port}"
-    async with opened(url, retry_for=30) as backend:
-        with pytest.raises(BackendRefused, match="is no cluster; use redis://"):
-            await add(backend)
+    with RedisServer() as server:
+        url = f"redis+cluster://{server.host}:{server.port}"
+        async with opened(url, retry_for=30) as backend:
+            with pytest.raises(BackendRefused, match="is no cluster; use redis://"):
+                await add(backend)
 
 
 async def test_plain_server_is_no_sentinel(redis_server: RedisServer) -> None:

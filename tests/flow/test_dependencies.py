@@ -175,13 +175,11 @@ async def test_parent_that_repeats_frees_its_dependents_once(backend: RedisBacke
 
 
 async def test_job_cannot_wait_for_itself(backend: RedisBackend) -> None:
-    """Nor for a time and for others at once."""
+    """Nor for nothing, or for what is no job."""
     queue = Queue("q", backend)
 
     with pytest.raises(InvalidOption, match="cannot depend on itself"):
         await queue.enqueue(jobs.nothing, job_id="x", depends_on=["a", "x"])
-    with pytest.raises(InvalidOption, match="give depends_on or a time, not both"):
-        await queue.enqueue_in(5, jobs.nothing, depends_on="a")
     with pytest.raises(InvalidOption, match="at least one job"):
         Dependency([])
     with pytest.raises(InvalidOption, match="neither a job nor the id of one"):

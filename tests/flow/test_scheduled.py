@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from aiorq2 import InvalidOption, Queue
+from aiorq2 import InvalidOption, Queue, Retry
 from aiorq2.backends.redis import RedisBackend
 from tests.flow.at_work import at_work, drain, make_due
 from tests.support import jobs
@@ -132,12 +132,91 @@ async def test_many_due_at_once_all_run(backend: RedisBackend) -> None:
 
 
 async def test_times_that_cannot_be_meant_are_refused(backend: RedisBackend) -> None:
-    """What is no time, and a time where jobs run at once."""
+    """What is no time, and what lies before now."""
     queue = Queue("q", backend)
 
     with pytest.raises(InvalidOption, match="a datetime is needed"):
         await queue.enqueue_at("tomorrow", jobs.nothing)  # type: ignore[arg-type]
     with pytest.raises(InvalidOption):
         await queue.enqueue_in(-1, jobs.nothing)
-    with pytest.raises(InvalidOption, match="is_async=False"):
-        await Queue("q", backend, is_async=False).enqueue_in(1, jobs.nothing)
+
+
+async def test_queue_that_runs_jobs_at_once_stores_what_is_scheduled(backend: RedisBackend) -> None:
+    """``is_async=False`` is about jobs whose time has come; the others wait for a worker, as in RQ."""
+    queue = Queue("q", backend, is_async=False)
+    job = await queue.enqueue_in(60, jobs.record, "x")
+    assert (job.status, jobs.recorded) == ("scheduled", [])
+
+    await make_due(backend)
+    await drain(backend)
+
+    assert jobs.recorded == ["x"]
+
+
+@pytest.mark.parametrize("is_done_first", [True, False])
+async def test_job_waits_for_its_time_and_for_others(
+    backend: RedisBackend, is_done_first: bool
+) -> None:
+    """A scheduled job with ``depends_on`` runs when it is due and its parents are done, whichever comes last."""
+    queue, elsewhere = Queue("q", backend), Queue("elsewhere", backend)
+    parent = await elsewhere.enqueue(jobs.record, "parent")
+    child = await queue.enqueue_in(60, jobs.record, "child", depends_on=parent)
+    assert child.status == "scheduled"
+    assert await parent.dependent_ids() == [child.id]
+
+    if is_done_first:
+        await drain(backend, "elsewhere")
+        await drain(backend)
+        assert await child.is_scheduled()
+        await make_due(backend)
+    else:
+        await make_due(backend)
+        await drain(backend)
+        assert await child.is_deferred()
+        assert jobs.recorded == []
+        await drain(backend, "elsewhere")
+    await drain(backend)
+
+    assert jobs.recorded == ["parent", "child"]
+    assert await child.is_finished()
+
+
+@pytest.mark.parametrize(
+    ("policy", "status"), [("wait", "deferred"), ("cancel", "canceled"), ("run", "finished")]
+)
+async def test_scheduled_job_whose_parent_failed_follows_its_terms(
+    backend: RedisBackend, policy: str, status: str
+) -> None:
+    """It is when the job is due that its parents are judged."""
+    queue = Queue("q", backend)
+    parent = await Queue("elsewhere", backend).enqueue(jobs.fail)
+    child = await queue.enqueue_in(
+        60, jobs.record, "child", depends_on=parent, on_parent_failure=policy
+    )
+    await drain(backend, "elsewhere")
+    assert await child.is_scheduled()
+
+    await make_due(backend)
+    await drain(backend)
+
+    assert await child.get_status() == status
+
+
+async def test_retry_of_a_dependent_job_does_not_wait_for_its_parents_again(
+    backend: RedisBackend,
+) -> None:
+    """Once it has run, its parents were done; should one be requeued, that is another matter."""
+    queue = Queue("q", backend)
+    parent = await Queue("elsewhere", backend).enqueue(jobs.nothing)
+    await drain(backend, "elsewhere")
+    child = await queue.enqueue(
+        jobs.fails_times, "x", 1, depends_on=parent, retry=Retry(1, interval=60)
+    )
+    await drain(backend)
+    assert await child.is_scheduled()
+
+    await parent.requeue()
+    await make_due(backend)
+    await drain(backend)
+
+    assert await child.is_finished()

@@ -30,12 +30,15 @@ _TYPES = {
     "groups": "set",
     "rl-keys": "set",
     "aio:wake": "zset",
+    "aio:crons": "zset",
+    "aio:cron-sources": "hash",
 }
 """The keys that may stay for ever, there being one of each, or one per queue (``queue:<q>``)."""
 
 _CONSTANT = re.compile(rf"(?P<kind>{'|'.join(_TYPES)})(:.+)?")
 _FIRST_SEEN = re.compile(r"queue:.+:intermediate:first_seen:[^:]+")
 _JOB = re.compile(r"job:(?P<id>[^:]+)")
+_CRON = re.compile(r"aio:(?P<part>cron|cron-job|cron-runs):(?P<name>.+)")
 _KEPT_FOR = {"finished": "result_ttl", "failed": "failure_ttl", "stopped": "failure_ttl"}
 _READ: dict[str, tuple[str | int, ...]] = {
     "list": ("LRANGE", 0, -1),
@@ -52,7 +55,13 @@ def leaks(client: redis.Redis, prefix: str) -> list[str]:
     ``client`` is a blocking client, also of fakeredis, with or without ``decode_responses``. Nobody should be writing meanwhile.
     """
     keyspace = _Keyspace(client, prefix)
-    checks = (keyspace.lifetimes(), keyspace.unstarted_jobs(), keyspace.runs(), keyspace.markers())
+    checks = (
+        keyspace.lifetimes(),
+        keyspace.unstarted_jobs(),
+        keyspace.runs(),
+        keyspace.markers(),
+        keyspace.entries(),
+    )
     return [sentence for check in checks for sentence in check]
 
 
@@ -71,6 +80,7 @@ class _Keyspace:
         self.types: dict[str, str] = {}
         self.ttls: dict[str, int] = {}
         self.jobs: dict[str, dict[str, str]] = {}
+        self.crons: dict[str, dict[str, str]] = {}
         self.members: defaultdict[str, list[str]] = defaultdict(list)
         keys = sorted(_scan(client, prefix))
         pipeline: Any = client.pipeline(transaction=False)
@@ -120,6 +130,15 @@ class _Keyspace:
             if name.startswith("aio:wake:") and len(members) > 1:
                 yield f"{name} has {len(members)} markers"
 
+    def entries(self) -> Iterator[str]:
+        """Whether a recurring entry is where its state says, and only there."""
+        for name, fields in self.crons.items():
+            due = self.members[f"aio:crons:{fields.get('queue')}"]
+            if (name in due) != (fields.get("state") == "active"):
+                yield f"entry {name} is {fields.get('state')} and {'' if name in due else 'not '}among the due"
+            if name not in self.members["aio:crons"]:
+                yield f"entry {name} is on no list"
+
     def _read_contents(self, client: redis.Redis, prefix: str) -> None:
         readable = [name for name, kind in self.types.items() if kind in _READ]
         pipeline = client.pipeline(transaction=False)
@@ -129,9 +148,12 @@ class _Keyspace:
         for name, content in zip(readable, pipeline.execute(), strict=True):
             if self.types[name] != "hash":
                 self.members[name] = [_text(member) for member in content]
-            elif match := _JOB.fullmatch(name):
+            elif match := _JOB.fullmatch(name) or _CRON.fullmatch(name):
                 fields = {_text(field): _text(value) for field, value in content.items()}
-                self.jobs[match["id"]] = fields
+                if "id" in match.groupdict():
+                    self.jobs[match["id"]] = fields
+                elif match["part"] == "cron":
+                    self.crons[match["name"]] = fields
 
     def _constant(self, name: str, kind: str, expected: str) -> Iterator[str]:
         if kind != expected:
@@ -156,6 +178,8 @@ class _Keyspace:
     def _has_living_owner(self, name: str) -> bool:
         if name.startswith("worker:"):
             return False
+        if match := _CRON.fullmatch(name):
+            return match["name"] in self.crons
         if name.startswith("rl:"):  # as long as a job has a place or waits for one
             base = re.sub(r":(allowed|rate_limited)$", "", name)
             parts = self.members[f"{base}:allowed"] + self.members[f"{base}:rate_limited"]

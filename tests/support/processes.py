@@ -23,19 +23,25 @@ _SETTINGS = ("AIORQ2_", "RQ_", "REDIS_")
 
 class PythonProcess:
     """``python <args>`` with its output in a file; started at once, gone with its children at ``close()`` or after ``with``.
+    ``python`` is that of the tests unless another is given.
 
     The environment is the test's without any ``AIORQ2_…``, ``RQ_…`` and ``REDIS_…`` variable, plus ``env``;
     ``tests`` can be imported.
     """
 
     def __init__(
-        self, args: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        python: Path | None = None,
     ) -> None:
         self._owner = os.getpid()
         self.directory = Path(tempfile.mkdtemp(prefix="aiorq2-process-"))
         with (self.directory / "output").open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, *args],
+                [python or sys.executable, *args],
                 env=_environment(env or {}),
                 cwd=cwd or self.directory,
                 stdin=subprocess.DEVNULL,
@@ -149,16 +155,22 @@ class WorkerProcess(PythonProcess):
         ...
         worker.terminate()
         assert worker.wait() == 0
+
+    ``program`` may be another one that takes the same arguments.
     """
 
     def __init__(
         self,
         args: Sequence[str] = (),
         *,
+        name: str | None = None,
+        program: Sequence[str] = ("-m", "aiorq2"),
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
-        super().__init__(["-m", "aiorq2", "worker", *args], env=env, cwd=cwd)
+        self.name = name
+        named = [] if name is None else ["--name", name]
+        super().__init__([*program, "worker", *named, *args], env=env, cwd=cwd)
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:

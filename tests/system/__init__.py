@@ -1,1 +1,1 @@
-"""Real processes: signals, kills, restarts; all of it slow."""
+"""Real processes as a user starts them; all of it slow. What they survive is in ``tests/faults``."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from aiorq2 import Queue
-from tests.support.processes import PythonProcess
-from tests.system import functions
-from tests.system.site import Site
+from aiorq2.backends.redis import RedisBackend
+from tests.support import jobs
+from tests.support.processes import PythonProcess, WorkerProcess
 
 pytestmark = pytest.mark.slow
 
@@ -40,42 +40,48 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
-async def test_two_terminals(site: Site, tmp_path: Path) -> None:
+async def test_two_terminals(redis_url: str, key_prefix: str, tmp_path: Path) -> None:
     """A script enqueues coroutine and plain functions into two queues and gets every result; ``info`` shows who is at work."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    with PythonProcess(
-        ["-m", "aiorq2", "worker", "high", "low", "--url", site.server.url, "--name", "first"]
-    ) as worker:
+    env = {"RQ_KEY_PREFIX": key_prefix}
+    with WorkerProcess(["high", "low", "--url", redis_url], name="first", env=env) as worker:
         await _said(worker, "listening on high, low")
 
-        with PythonProcess([str(script), site.server.url]) as other:
+        with PythonProcess([str(script), redis_url], env=env) as other:
             status = await asyncio.to_thread(other.wait, 30)
             assert (status, other.output()) == (0, "40 results, all right\n")
-        told = await _info(site)
+        told = await _info(redis_url, env)
 
         worker.terminate()
         assert await asyncio.to_thread(worker.wait) == 0
     assert "first" in told
     assert "high" in told
     assert "low" in told
-    assert "first" not in await _info(site)
+    assert "first" not in await _info(redis_url, env)
 
 
-async def test_two_terminals_keep_the_order_of_queues(site: Site) -> None:
+async def test_two_terminals_keep_the_order_of_queues(
+    redis_backend: RedisBackend, redis_url: str, tmp_path: Path
+) -> None:
     """``aiorq2 worker high low`` empties the first queue first."""
-    low, high = Queue("low", site.backend), Queue("high", site.backend)
-    later = [await low.enqueue(functions.work, site.ledger, 1) for _ in range(5)]
-    sooner = [await high.enqueue(functions.work, site.ledger, 1) for _ in range(5)]
+    ledger = str(tmp_path / "ledger")
+    for name in ("low", "high"):
+        queue = Queue(name, redis_backend)
+        for number in range(5):
+            await queue.enqueue(jobs.append_to_file, ledger, f"{name} {number}")
 
-    worker = site.start_worker("--concurrency", "1", "--burst", queues=["high", "low"])
+    env = {"RQ_KEY_PREFIX": redis_backend.key_prefix}
+    options = ["high", "low", "--url", redis_url, "--concurrency", "1", "--burst"]
+    with WorkerProcess(options, env=env) as worker:
+        assert await asyncio.to_thread(worker.wait, 30) == 0
 
-    assert await asyncio.to_thread(worker.wait, 30) == 0
-    assert [run.job_id for run in site.runs()] == [job.id for job in sooner + later]
+    expected = [f"{name} {number}" for name in ("high", "low") for number in range(5)]
+    assert Path(ledger).read_text().splitlines() == expected
 
 
-async def _info(site: Site) -> str:
-    with PythonProcess(["-m", "aiorq2", "info", "--url", site.server.url]) as info:
+async def _info(redis_url: str, env: dict[str, str]) -> str:
+    with PythonProcess(["-m", "aiorq2", "info", "--url", redis_url], env=env) as info:
         status = await asyncio.to_thread(info.wait, 30)
         assert status == 0, info.output()
         return info.output()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.system.conftest import report
+from tests.faults.conftest import report
 
 __all__ = ["report"]

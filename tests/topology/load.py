@@ -14,12 +14,12 @@ from typing import Any
 from aiorq2 import Durable, NotDurable, Queue, connect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import AiorqError
+from tests.faults import checker, functions, ledger
+from tests.faults.ledger import Run
+from tests.faults.site import listens
 from tests.support.eventually import eventually
 from tests.support.processes import WorkerProcess
 from tests.support.redis_server import RedisServer
-from tests.system import functions, ledger
-from tests.system.ledger import Run
-from tests.system.site import listens
 
 PER_S = 50
 PRODUCERS = 10
@@ -160,7 +160,7 @@ class Load:
             lost_by_redis=[one for one, status in kept.items() if status is None],
             lost_by_us=[one for one, status in kept.items() if status and one not in ended],
             repeated=sum(len(own) - 1 for own in runs.values()),
-            overlaps=ledger.overlaps(self.runs()),
+            overlaps=checker.overlaps(self.runs()),
             not_durable=len(self.not_durable),
             errors=self.errors,
             slowest_s=self.slowest_s,

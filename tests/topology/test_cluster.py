@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from aiorq2 import JobStatus, Queue, connect
 from aiorq2.backends import inspect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import BackendUnavailable
+from tests.faults.figures import Report
 from tests.support import jobs
 from tests.support.redis_server import RedisServer
 from tests.support.redis_topology import Cluster, Node, until
@@ -21,7 +21,7 @@ from tests.topology.load import RESUME_S, Load, Verdict
 
 pytestmark = pytest.mark.slow
 
-Report = Callable[[str], None]
+
 PREFIX = "{rq}"
 MOVES = 6
 

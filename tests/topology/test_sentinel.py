@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 
 from aiorq2 import Durable, Queue, connect
 from aiorq2.errors import BackendUnavailable
+from tests.faults.figures import Report
 from tests.support import jobs
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
@@ -19,8 +20,6 @@ from tests.support.redis_topology import SentinelTrio
 from tests.topology.load import RESUME_S, Load, Verdict
 
 pytestmark = pytest.mark.slow
-
-Report = Callable[[str], None]
 
 
 @asynccontextmanager

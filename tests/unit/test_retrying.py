@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -14,8 +15,7 @@ from aiorq2.backends.base import Claim, JobRecord
 from aiorq2.failure import Failure
 from aiorq2.options import EnqueueOptions, JobSpec, Retry
 from aiorq2.outcome import Failed, Retried
-from aiorq2.retrying import as_retry, retry_after_failure, retry_as_asked
-from aiorq2.serializers import RetryStandIn
+from aiorq2.retrying import Asked, as_asked, retry_after_failure, retry_as_asked
 
 FAILURE = Failure(
     "my.Error",
@@ -145,7 +145,8 @@ def test_returned_retry_is_counted_apart() -> None:
     """RQ's arithmetic: ``max`` more runs, intervals from the start of the list, the last one again."""
     retry = Retry(3, [1, 2])
     found = [
-        retry_as_asked(claimed(Retry(9), number_of_retries=had), retry, 7.0) for had in range(4)
+        retry_as_asked(claimed(Retry(9), number_of_retries=had), Asked(retry), 7.0)
+        for had in range(4)
     ]
 
     assert [(one.delay, one.number_of_retries) for one in found if isinstance(one, Retried)] == [
@@ -159,13 +160,38 @@ def test_returned_retry_is_counted_apart() -> None:
 
 
 def test_only_retries_are_retries() -> None:
-    """Ours, rq's, and what stands for rq's where it cannot be imported."""
-    stand_in = RetryStandIn()
-    stand_in.max, stand_in.intervals, stand_in.enqueue_at_front = 2, [3], True
+    """Ours and rq's."""
+    asked = as_asked(rq.Retry(2, [3], enqueue_at_front=True))
 
-    assert as_retry(Retry(1)) == Retry(1)
-    assert as_retry(rq.Retry(2, [3], enqueue_at_front=True)) == Retry(2, [3], True)
-    assert as_retry(None) is None
-    assert as_retry(json) is None
-    assert as_retry(Retry) is None
-    assert as_retry(ValueError()) is None
+    assert asked is not None
+    assert asked.retry == Retry(2, [3], True)
+    assert as_asked(asked) is asked
+    assert as_asked(Retry(1)) == Asked(Retry(1))
+    assert as_asked(None) is None
+    assert as_asked(json) is None
+    assert as_asked(Retry) is None
+    assert as_asked(ValueError()) is None
+
+
+@pytest.mark.parametrize(
+    ("types", "is_known"),
+    [
+        ({"SUCCESSFUL": 1, "FAILED": 2}, (False, False)),  # rq 1
+        ({"SUCCESSFUL": 1, "RETRIED": 4}, (True, False)),  # rq 2
+        ({"RETRIED": 4, "MAX_RETRIES_EXCEEDED": 5}, (True, True)),
+    ],
+)
+def test_rq_is_told_in_words_that_it_knows(
+    monkeypatch: pytest.MonkeyPatch, types: dict[str, int], is_known: tuple[bool, bool]
+) -> None:
+    """Whoever asks with an ``rq.Retry`` has readers of that version; of ours nobody knows which they are."""
+    monkeypatch.setattr("rq.results.Result.Type", Enum("Type", types))
+
+    asked = as_asked(rq.Retry(1))
+
+    assert asked is not None
+    for by, wanted in ((asked, is_known), (Asked(Retry(1)), (False, False))):
+        found = [
+            retry_as_asked(claimed(Retry(9), number_of_retries=had), by, 7.0) for had in (0, 1)
+        ]
+        assert tuple(one.is_known_to_rq for one in found) == wanted

@@ -118,6 +118,7 @@ def test_lua_builds_the_same_keys_as_python() -> None:
         "token": "T",
         "rate": "R",
         "group": "G",
+        "cron": "C",
     }
     for name in (one for one in vars(Keys) if not one.startswith("_") and one != "prefix"):
         rendered = lua_function(name)

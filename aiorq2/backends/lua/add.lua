@@ -1,38 +1,22 @@
 --- Add a job to a queue or to the scheduled. A job of the same id that is not running is replaced, unless `mode` is `unique`.
 --- It waits in `lane`, which is the queue unless its caller runs it himself, or for its parents, whose number and ids come before
---- the fields. The first write is one that Redis refuses when it is full, so a job is added whole or not at all.
+--- the fields, or for its time, and then for its parents. The first write is one that Redis refuses when it is full, so a job is added whole or not at all.
 --- ARGV: id queue lane token mode to at delay ttl at_front now_iso policy rate group parent_count ...rest
 --- REPLY: OK status · DUPLICATE status · WRONG_STATUS status · WRONG_TYPE
---- @include forget parents canceled
+--- @include forget parents canceled defer
 
-local DAY = 86400
 local first_field = ARG.rest + tonumber(ARG.parent_count)
 
-local function defer()
-  redis.call('HSET', K.job(ARG.id), 'status', STATUS.deferred)
-  redis.call('ZADD', K.deferred(ARG.queue), math.floor(now), ARG.id)
-  for i = ARG.rest, first_field - 1 do
-    redis.call('SADD', K.dependents(ARGV[i]), ARG.id)
-    redis.call('SADD', K.dependencies(ARG.id), ARGV[i])
-    local left = redis.call('TTL', K.job(ARGV[i]))
-    if left >= 0 then
-      redis.call('EXPIRE', K.dependents(ARGV[i]), left + DAY) -- a parent that rq runs is kept longer, this would not be
-    else
-      redis.call('PERSIST', K.dependents(ARGV[i]))
-    end
-  end
-  if ARG.ttl ~= '' then
-    redis.call('EXPIRE', K.dependencies(ARG.id), ARG.ttl)
-  end
-end
-
-local function place(verdict)
+local function place(verdict, parents)
   if verdict == 'never' and ARG.policy == 'cancel' then
     end_as_canceled(ARG.id, ARG.queue, ARG.now_iso) -- a parent had failed before
-  elseif verdict ~= 'met' then
-    defer()
   elseif ARG.to ~= STATUS.queued then
+    if verdict ~= 'met' then
+      register_with(ARG.id, parents)
+    end
     schedule(ARG.id, ARG.queue, ARG.at ~= '' and tonumber(ARG.at) or now + tonumber(ARG.delay))
+  elseif verdict ~= 'met' then
+    defer(ARG.id, ARG.queue, parents)
   elseif ARG.rate ~= '' then
     line_up(ARG.id, ARG.rate, ARG.now_iso)
   else
@@ -77,7 +61,7 @@ if ARG.group ~= '' then
   redis.call('SADD', K.groups(), ARG.group)
   redis.call('SADD', K.group(ARG.group), ARG.id)
 end
-place(verdict)
+place(verdict, parents)
 if verdict == 'met' and ARG.rate == '' then
   return {REPLY.OK, ARG.to}
 end

@@ -2,7 +2,7 @@
 --- `running_only` nothing else is done. Its dependents are judged by their own terms; with `enqueue_dependents` it counts as done.
 --- ARGV: id token now_iso enqueue_dependents running_only
 --- REPLY: OK more · STOPPING worker · GONE · WRONG_STATUS status
---- @include forget dependents
+--- @include forget dependents stopping
 
 local key = K.job(ARG.id)
 local found = redis.call('HMGET', key, 'status', 'origin', 'worker_name', 'aio_call', 'rate_limit_key')
@@ -11,8 +11,8 @@ if not status then
   return {redis.call('EXISTS', K.replay(ARG.token)) == 1 and REPLY.OK or REPLY.GONE}
 elseif status == STATUS.started then
   redis.call('PERSIST', key) -- changes nothing, but Redis refuses no second write when it is full
-  redis.call('HSET', key, 'aio_cancel', ARG.enqueue_dependents == '1' and 2 or 1, 'aio_call', ARG.token)
-  redis.call('PUBLISH', K.commands(found[3] or ''), '{"command": "stop-job", "job_id": "' .. ARG.id .. '"}')
+  redis.call('HSET', key, 'aio_call', ARG.token)
+  have_stopped(ARG.id, found[3], ARG.enqueue_dependents == '1' and 2 or 1)
   return {REPLY.STOPPING, found[3] or ''}
 elseif found[4] == ARG.token then
   return {REPLY.OK}

@@ -1,7 +1,8 @@
---- Start up to `count` jobs, queues in the order given; before that, promote what is due. `execution` is the beginning of the
---- execution ids. A worker that gets nothing is told when to look again, if it is the one that watches the queue.
+--- Start up to `count` jobs, queues in the order given; before that, promote what is due, at most `promote` jobs. `execution` is the
+--- beginning of the execution ids. A worker that gets nothing is told when to look again, if it is the one that watches the queue.
+--- `ticks`: whether a recurring entry is due.
 --- ARGV: worker instance execution count share lease now_iso promote watch_ms ...queues
---- REPLY: OK more next_due watched job… · SUSPENDED
+--- REPLY: OK more next_due watched ticks job… · SUSPENDED
 --- @include take promote
 
 if redis.call('EXISTS', K.suspended()) == 1 then
@@ -42,6 +43,18 @@ local function drain(queue)
   end
 end
 
+-- When recurring entries are due: seen to by whoever asks (due_crons.lua), not in here.
+local next_tick, ticks = {}, 0
+local function look_for_ticks(queue)
+  local first = redis.pcall('ZRANGE', K.crons(queue), 0, 0, 'WITHSCORES')
+  local due = tonumber(first[2])
+  if due and due <= now then
+    ticks = 1
+  else
+    next_tick[queue] = due
+  end
+end
+
 -- Only one of the idle workers watches a queue's next due time; the others sleep on.
 local next_due, watched = math.huge, 0
 local function watch(queue)
@@ -50,6 +63,7 @@ local function watch(queue)
   if not holder or holder == ARG.instance then
     redis.call('SET', key, ARG.instance, 'PX', ARG.watch_ms)
     watched = watched + 1
+    next_due = math.min(next_due, next_tick[queue] or math.huge)
     if promotable > 0 and redis.call('EXISTS', K.scheduler_lock(queue)) == 0 then
       local first = redis.pcall('ZRANGE', K.scheduled(queue), 0, 0, 'WITHSCORES')
       next_due = math.min(next_due, tonumber(first[2]) or math.huge)
@@ -57,18 +71,20 @@ local function watch(queue)
   end
 end
 
+local portion = math.ceil(promotable / (#ARGV - ARG.queues + 1)) -- of several queues: one slice must not stall Redis
 for i = ARG.queues, #ARGV do
   if promotable > 0 then
-    promote(ARGV[i], promotable)
+    promote(ARGV[i], portion)
+    look_for_ticks(ARGV[i])
   end
   drain(ARGV[i])
 end
 if #members > 0 then
   redis.call('SADD', K.worker_executions(ARG.worker), unpack(members))
   redis.call('EXPIRE', K.worker_executions(ARG.worker), lease_s + 60)
-elseif wanted > 0 then
+else
   for i = ARG.queues, #ARGV do
     watch(ARGV[i])
   end
 end
-return {REPLY.OK, more, next_due < math.huge and string.format('%.6f', next_due - now) or '', watched, unpack(jobs)}
+return {REPLY.OK, more, next_due < math.huge and string.format('%.6f', next_due - now) or '', watched, ticks, unpack(jobs)}

@@ -19,6 +19,9 @@ redis.call('SADD', K.queues(), K.queue(origin))
 forget(ARG.id, origin, status)
 redis.call('HSET', key, 'started_at', '', 'ended_at', '', 'worker_name', '', 'aio_call', ARG.token)
 redis.call('HDEL', key, 'result', 'aio_deaths', 'aio_cancel')
+if redis.call('EXISTS', K.results(ARG.id)) == 1 then
+  redis.call('HSET', key, 'aio_results', 'stream') -- where readers look first
+end
 expire(ARG.id, seconds(found[4]) or -1)
 if found[5] and found[5] ~= '' and ARG.at_front == '1' then
   redis.call('HSET', key, 'enqueue_at_front', 1)

@@ -4,14 +4,6 @@
 
 local SLICE = 100
 
-local function parents_of(child, ids)
-  local ok, parents = pcall(cjson.decode, ids or '')
-  if ok and type(parents) == 'table' then
-    return parents
-  end
-  return redis.call('SMEMBERS', K.dependencies(child))
-end
-
 -- The parent and the one that was unmet last settle it most often; all of them are looked at only then.
 local function verdict_on(child, parent, how, policy, ids, last_unmet)
   local verdict, unmet = judge({last_unmet or parent, parent}, policy, parent, how)

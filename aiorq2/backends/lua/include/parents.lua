@@ -7,6 +7,14 @@ local function policy_of(allow_failure, on_parent_failure)
   return FORGIVEN[on_parent_failure] and on_parent_failure or (allow_failure == '1' and 'failure' or 'wait')
 end
 
+local function parents_of(child, ids)
+  local ok, parents = pcall(cjson.decode, ids or '')
+  if ok and type(parents) == 'table' then
+    return parents
+  end
+  return redis.call('SMEMBERS', K.dependencies(child))
+end
+
 -- A parent that is gone counts as done, as in RQ. `known` is one whose status is `how`, whatever is stored; without it, `how` is that
 -- of those that are gone. One that is unmet is returned as well. They are asked from the last to the first, since the first are done
 -- first; all of them only if `thorough`.

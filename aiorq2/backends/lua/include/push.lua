@@ -6,11 +6,16 @@ local function push(job, queue, at_front)
   wake(queue)
 end
 
--- The first of the scheduled has changed: whoever watches the queue sleeps too long, so the watch is free again.
+-- Something is due earlier than whoever watches the queue knows: the watch is free again, and schedulers hear of it.
+local function rouse(queue)
+  redis.call('DEL', K.watch(queue))
+  wake(queue)
+  redis.call('PUBLISH', K.due_news(), queue)
+end
+
 local function schedule(job, queue, due)
   redis.call('ZADD', K.scheduled(queue), due, job)
   if redis.call('ZRANGE', K.scheduled(queue), 0, 0)[1] == job then
-    redis.call('DEL', K.watch(queue))
-    wake(queue)
+    rouse(queue)
   end
 end

@@ -9,14 +9,13 @@ from collections.abc import Callable
 import pytest
 
 from aiorq2 import Job, JobStatus
+from tests.faults import functions
+from tests.faults.figures import Report
+from tests.faults.site import Site, exit_status, open_gate
 from tests.support.eventually import eventually
 from tests.support.processes import PythonProcess
-from tests.system import functions
-from tests.system.site import Site, exit_status, open_gate
 
 pytestmark = pytest.mark.slow
-
-Report = Callable[[str], None]
 
 SLACK_S = 2.0
 """What a busy machine may add to a time."""
@@ -29,7 +28,7 @@ async def test_signal_ends_an_idle_worker(
     site: Site, report: Report, number: signal.Signals
 ) -> None:
     """It ends at once, and takes its name off the list."""
-    worker = await site.worker("--name", "w")
+    worker = await site.worker(name="w")
 
     worker.send_signal(number)
 

@@ -14,17 +14,16 @@ import redis
 
 from aiorq2 import Job, JobStatus, Queue
 from aiorq2.errors import BackendFull
+from tests.faults import functions
+from tests.faults.checker import overlaps
+from tests.faults.figures import Report
+from tests.faults.site import LEASE_S, Site, cpu_s, exit_status, listens
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
 from tests.support.processes import WorkerProcess
 from tests.support.redis_server import RedisServer
-from tests.system import functions
-from tests.system.ledger import overlaps
-from tests.system.site import LEASE_S, Site, cpu_s, exit_status, listens
 
 pytestmark = pytest.mark.slow
-
-Report = Callable[[str], None]
 
 CPU_SHARE = 0.1
 LOG_BYTES_PER_S = 1024

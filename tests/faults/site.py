@@ -6,18 +6,18 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from aiorq2 import Job, JobStatus, Queue, connect
 from aiorq2.backends import scripts
+from tests.faults import ledger
+from tests.faults.ledger import Run
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
 from tests.support.processes import WorkerProcess
 from tests.support.redis_server import RedisServer
-from tests.system import ledger
-from tests.system.ledger import Run
 
 LEASE_S = 2.0
 
@@ -30,7 +30,8 @@ class Site:
         self.proxy = proxy
         self.folder = folder
         self.ledger = str(folder / "ledger")
-        self.backend = connect(proxy.url, retry_for=20)
+        self.retry_for = 20.0
+        self.backend = connect(proxy.url, retry_for=self.retry_for)
         self.queue = Queue("q", self.backend)
         self.workers: list[WorkerProcess] = []
 
@@ -47,11 +48,12 @@ class Site:
         url: str | None = None,
         queues: Sequence[str] = ("q",),
         lease: float = LEASE_S,
-        env: Mapping[str, str] | None = None,
+        **how: Any,
     ) -> WorkerProcess:
-        """Start a worker process, on the proxy unless told otherwise."""
+        """Start a worker process, on the proxy unless told otherwise; ``how`` is for ``WorkerProcess``."""
         arguments = ["--url", url or self.proxy.url, "--lease", str(lease), *options, *queues]
-        worker = WorkerProcess(arguments, env=env)
+        how.setdefault("name", f"w{len(self.workers) + 1}")
+        worker = WorkerProcess(arguments, **how)
         self.workers.append(worker)
         return worker
 

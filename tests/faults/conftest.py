@@ -1,15 +1,22 @@
-"""The stage of the tests with real processes."""
+"""The stage of the faults: a server that can be broken, a proxy before it, processes, and a ledger beside them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults import settings
+from tests.faults.figures import Report
+from tests.faults.site import Site
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.redis_server import RedisServer
-from tests.system.site import Site
+
+
+def pytest_report_header() -> str:
+    """Say which seeds are used, so that a run can be repeated."""
+    return f"faults: {'full' if settings.IS_FULL else 'small'}, seeds {settings.seeds()} (FAULTS, FAULT_SEED, FAULT_SEEDS)"
 
 
 @pytest.fixture
@@ -29,11 +36,6 @@ async def site(server: RedisServer, tmp_path: Path) -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a measured figure, also when the test passes."""
-
-    def say(text: str) -> None:
-        with capsys.disabled():
-            print(f"\n    {text}", flush=True)  # noqa: T201  figures are what these tests are for
-
-    return say
+def report(capsys: pytest.CaptureFixture[str]) -> Report:
+    """Print a measured figure, and keep it where figures are asked for."""
+    return Report(capsys)

@@ -1,7 +1,7 @@
 """Job functions that keep a ledger outside Redis: every run appends a line when it starts and another when it ends.
 
-A line is ``what job run pid time``; the time is the machine's monotonic clock, which all processes share. ``cut`` is the end of a
-run that was cancelled; a run whose process was killed has no end.
+A line is ``what job run pid worker time``; the time is the machine's monotonic clock, which all processes share. ``cut`` is the end
+of a run that was cancelled; a run whose process was killed has no end.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ class Planned(Exception):
 
 
 @contextmanager
-def entry(ledger: str) -> Iterator[Job]:
-    """Write down the run that goes on inside."""
+def entry(ledger: str, run: str = "") -> Iterator[Job]:
+    """Write down the run that goes on inside, under the id ``run`` or one that nobody knows."""
     job = get_current_job()
     assert job is not None
-    run = token_hex(6)
+    run = run or token_hex(6)
 
     def write(what: str) -> None:
-        append_to_file(ledger, f"{what} {job.id} {run} {os.getpid()} {time.monotonic():.6f}")
+        append_to_file(
+            ledger, f"{what} {job.id} {run} {os.getpid()} {job.worker_name} {time.monotonic():.6f}"
+        )
 
     write("start")
     try:
@@ -78,6 +80,28 @@ def work_sync(
         _doze(seconds)
         _fail_as_planned(job, retries, failures)
         return 2 * value
+
+
+async def labour(
+    ledger: str, value: int, seconds: float = 0.0, retries: int = 0, failures: int = 0
+) -> tuple[int, str]:
+    """Do as ``work``, and return the id of the run as well: whose result it is that was kept."""
+    run = token_hex(6)
+    with entry(ledger, run) as job:
+        await asyncio.sleep(seconds)
+        _fail_as_planned(job, retries, failures)
+        return 2 * value, run
+
+
+def labour_sync(
+    ledger: str, value: int, seconds: float = 0.0, retries: int = 0, failures: int = 0
+) -> tuple[int, str]:
+    """Do the same in a thread."""
+    run = token_hex(6)
+    with entry(ledger, run) as job:
+        _doze(seconds)
+        _fail_as_planned(job, retries, failures)
+        return 2 * value, run
 
 
 async def hold(ledger: str, gate: str) -> str:

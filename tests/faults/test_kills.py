@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from aiorq2 import JobStatus, Retry
 from aiorq2.backends import scripts
+from tests.faults import functions
+from tests.faults.checker import Evidence, Plan, violations
+from tests.faults.figures import Report
+from tests.faults.site import LEASE_S, Site, listens, open_gate
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
-from tests.system import functions
-from tests.system.ledger import Evidence, Plan, violations
-from tests.system.site import LEASE_S, Site, listens, open_gate
 
 pytestmark = pytest.mark.slow
-
-Report = Callable[[str], None]
 
 SLACK_S = 2.0
 """What a busy machine may add to a time."""
@@ -105,7 +103,7 @@ async def test_kill_at_a_call_to_redis(site: Site, verb: str, is_sent: bool) -> 
         dead = its_way.on_request(call, 1, lambda: dying.kill(), forward=is_sent)
         dying = site.start_worker(url=its_way.url, lease=1)
         await eventually(dead.is_set, timeout=20)
-    deaths = {dying.pid: time.monotonic()}
+    deaths = {str(dying.name): time.monotonic()}
     await site.worker(lease=1)
 
     async def is_over() -> bool:
@@ -114,7 +112,11 @@ async def test_kill_at_a_call_to_redis(site: Site, verb: str, is_sent: bool) -> 
 
     await eventually(is_over, timeout=20, interval=0.05)
     evidence = Evidence(
-        plans, site.runs(), await site.outcomes(plans), deaths, in_flight=Counter(plans.keys())
+        plans,
+        site.runs(),
+        await site.outcomes(plans),
+        deaths=deaths,
+        in_flight=Counter(plans.keys()),
     )
     assert violations(evidence) == []
 
@@ -122,7 +124,7 @@ async def test_kill_at_a_call_to_redis(site: Site, verb: str, is_sent: bool) -> 
 async def test_freeze_beyond_the_lease_loses_the_jobs(site: Site, report: Report) -> None:
     """A worker that was frozen for three leases finds its jobs taken over: its runs are cancelled, what they return is refused,
     and the worker goes on."""
-    frozen = await site.worker("--name", "frozen")
+    frozen = await site.worker(name="frozen")
     hanging = [
         await site.queue.enqueue(functions.hang_once, site.ledger),
         await site.queue.enqueue(functions.hang_once_sync, site.ledger),
@@ -133,7 +135,7 @@ async def test_freeze_beyond_the_lease_loses_the_jobs(site: Site, report: Report
     ]
     jobs = hanging + returning
     await site.started(*jobs)
-    heir = await site.worker("--name", "heir")
+    heir = await site.worker(name="heir")
 
     frozen.pause()
     frozen_until = time.monotonic() + 3 * LEASE_S

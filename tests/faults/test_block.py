@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from tests.system import functions
-from tests.system.site import LEASE_S, Site
+from tests.faults import functions
+from tests.faults.site import LEASE_S, Site
 
 pytestmark = pytest.mark.slow
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 
 from aiorq2 import JobStatus, Queue, Retry
 from aiorq2.backends import scripts
+from tests.faults import functions
+from tests.faults.checker import Evidence, Plan, violations
+from tests.faults.figures import Report
+from tests.faults.site import Site, exit_status
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
-from tests.system import functions
-from tests.system.ledger import Evidence, Plan, violations
-from tests.system.site import Site, exit_status
 
 pytestmark = pytest.mark.slow
-
-Report = Callable[[str], None]
 
 JOBS = 1200
 CANCELLED = 300

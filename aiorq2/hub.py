@@ -1,0 +1,344 @@
+"""``RQ``: jobs, queues, workers and schedulers of one program in one place. It needs no framework; frameworks derive from it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
+
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shared import SharedClient
+from aiorq2.connections import DEFAULT, Connections
+from aiorq2.declared import Declarations, DeclaredCron
+from aiorq2.decorated import Decorator, JobFunction
+from aiorq2.decorating import decorate
+from aiorq2.executor import JobContext
+from aiorq2.functions import JobFunctions
+from aiorq2.hooks import Hooks
+from aiorq2.job import Job
+from aiorq2.job_options import JOB, AnyOptions, MoreOptions, checked_options
+from aiorq2.pump import ExceptionHandler
+from aiorq2.queue import Queue
+from aiorq2.scheduler import Scheduler
+from aiorq2.settings import Configurable, HubOptions, Settings, load_class
+from aiorq2.timing import Duration
+from aiorq2.worker import Worker
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class State:
+    """What an ``RQ`` has made so far for one configuration; whoever serves several applications has one for each."""
+
+    connections: Connections = field(default_factory=Connections)
+    queues: dict[tuple[str, str | None], tuple[Settings, Queue]] = field(default_factory=dict)
+
+
+class RQ(Configurable):
+    """Jobs, queues, workers and schedulers of one program. The names and defaults are Flask-RQ2's.
+
+    Every setting is an attribute: of a subclass, of the object, or given here by keyword. They are read when they are needed,
+    so that they may be set at any time. Making an ``RQ`` touches no network, and there can be several.
+
+    Args:
+        url: where Redis is: ``redis://…``, ``memory://name``, a ``redis.asyncio.Redis`` or what ``connect()`` returned.
+        options: any of the attributes of ``Configurable``.
+
+    >>> rq = RQ("redis://localhost:6379/0")
+    >>> @rq.job("low", timeout=60)
+    ... def add(x: int, y: int) -> int:
+    ...     return x + y
+    >>> job = await add.queue(1, 2)
+    """
+
+    def __init__(self, url: Any = None, **options: Unpack[HubOptions]) -> None:
+        if url is not None:
+            self.redis_url = url
+        self._set(options)
+        self.name = self.name or _maker()
+        self.jobs: dict[str, Callable[..., Any]] = {}
+        """The functions that are jobs here, by their dotted names."""
+        self.exception_handlers: list[ExceptionHandler] = []
+        """What workers call for every run that fails."""
+        self._functions: dict[str, JobFunctions] = {}
+        self._declarations = Declarations()
+        self._hooks = Hooks()
+        self._state = State()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} with {len(self.jobs)} jobs>"
+
+    # -- what a subclass for a framework replaces, beside ``settings`` ---------------------------------------------------
+
+    def state(self) -> State:
+        """Return what has been made so far."""
+        return self._state
+
+    def job_context(self) -> JobContext | None:
+        """Return what jobs are called in, as ``Worker`` takes it; None for nothing."""
+        return None
+
+    @asynccontextmanager
+    async def surround(self, worker: Worker) -> AsyncIterator[None]:
+        """Do what is to be done around the work of a worker."""
+        async with self._hooks.around(worker):
+            yield
+
+    # -- connections -----------------------------------------------------------------------------------------------------
+
+    @property
+    def backend(self) -> RedisBackend:
+        """Where jobs live. Nothing is sent by asking.
+
+        Raises:
+            NotConfigured: nobody has said where Redis is.
+        """
+        return self.get_backend()
+
+    @property
+    def connection(self) -> SharedClient:
+        """A ``redis.asyncio.Redis`` for commands of one's own. ``async with rq.connection:`` closes nothing at its end.
+
+        Raises:
+            NotConfigured: nobody has said where Redis is.
+        """
+        return self.get_connection()
+
+    def get_backend(self, connection: str | None = None) -> RedisBackend:
+        """Return the backend of a connection."""
+        return self.state().connections.backend(self.settings(), connection)
+
+    def get_connection(self, connection: str | None = None) -> SharedClient:
+        """Return a client for a connection."""
+        return self.state().connections.client(self.settings(), connection)
+
+    async def __aenter__(self) -> Self:
+        """See to it that Redis answers. Redis: 1 call per connection."""
+        await self.state().connections.open(self.settings())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections of the running loop; the next use opens them again."""
+        await self.state().connections.close()
+
+    # -- jobs ------------------------------------------------------------------------------------------------------------
+
+    @overload
+    def job(self, func: Callable[P, R], /) -> JobFunction[P, R]: ...
+    @overload
+    def job(
+        self,
+        queue: str | None = None,
+        /,
+        timeout: Duration | None = None,
+        result_ttl: Duration | None = None,
+        ttl: Duration | None = None,
+        depends_on: Any = None,
+        at_front: bool | None = None,
+        meta: dict[str, Any] | None = None,
+        description: str | None = None,
+        **options: Unpack[MoreOptions],
+    ) -> Decorator: ...
+    def job(
+        self,
+        func_or_queue: Any = None,
+        /,
+        timeout: Duration | None = None,
+        result_ttl: Duration | None = None,
+        ttl: Duration | None = None,
+        depends_on: Any = None,
+        at_front: bool | None = None,
+        meta: dict[str, Any] | None = None,
+        description: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Make a function a job: ``@rq.job``, ``@rq.job()``, ``@rq.job("low", timeout=60)``.
+
+        The function stays the very same object and can be called as before; it gets ``queue``, ``schedule``, ``cron``,
+        ``options`` and ``helper``.
+
+        Raises:
+            InvalidFunction: it is no function, or needs an instance to be called.
+            InvalidOption: an option that is none, or cannot be meant.
+        """
+        told = {
+            "timeout": timeout,
+            "result_ttl": result_ttl,
+            "ttl": ttl,
+            "depends_on": depends_on,
+            "at_front": at_front,
+            "meta": meta,
+            "description": description,
+            **options,
+        }
+        if func_or_queue is None or isinstance(func_or_queue, str):
+            if func_or_queue:
+                told["queue"] = func_or_queue
+            checked_options(told, JOB)
+            return lambda func: self._job_of(func, told)
+        return self._job_of(func_or_queue, told)
+
+    def _job_of(self, given: Any, options: Mapping[str, Any]) -> Any:
+        self._made_job(given, options)
+        return given
+
+    def _made_job(self, given: Any, options: Mapping[str, Any]) -> JobFunctions:
+        functions_class = load_class(
+            self.settings().functions_class, JobFunctions, "functions_class"
+        )
+        helper = decorate(given, lambda func: functions_class(self, func, options))
+        self.jobs[helper.name] = helper.wrapped
+        self._functions[helper.name] = helper
+        return helper
+
+    def _helper_of(self, given: Any) -> JobFunctions:
+        """Return the methods that a function has here; if it has none, it becomes a job."""
+        func = getattr(given, "__func__", given)  # of a static method
+        known = next((one for one in self._functions.values() if one.wrapped is func), None)
+        return known or self._made_job(given, {})
+
+    def cron(
+        self,
+        pattern: str,
+        name: str | None = None,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[AnyOptions],
+    ) -> Decorator:
+        """Have a function called whenever the pattern says so: ``@rq.cron("0 0 12 * * ?")``. It becomes a job if it is none yet.
+
+        The entries are written when a worker of this ``RQ`` starts, and those that are declared no more are removed.
+
+        Args:
+            name: of the entry; by default the dotted name of the function.
+            args: what the function is called with.
+            kwargs: what it is called with besides.
+            options: of the job, and of a recurring entry.
+
+        Raises:
+            InvalidCronPattern: the pattern cannot be meant.
+            InvalidOption: something else cannot, or the name is taken.
+        """
+
+        def declare(given: Any) -> Any:
+            helper = self._helper_of(given)
+            entry = DeclaredCron(
+                name or helper.name,
+                pattern,
+                helper.wrapped,
+                tuple(args),
+                dict(kwargs or {}),
+                options,
+            )
+            self._declarations.add(entry, helper)
+            return given
+
+        return declare
+
+    @property
+    def crons(self) -> Mapping[str, DeclaredCron]:
+        """The entries that are declared here, by name."""
+        return MappingProxyType(self._declarations.entries)
+
+    def exception_handler(self, handler: F) -> F:
+        """Have workers call a function for every run that fails: ``handler(job, exc_type, exc, traceback)``, plain or a
+        coroutine function."""
+        self.exception_handlers.append(handler)
+        return handler
+
+    def on_startup(self, hook: F) -> F:
+        """Have workers call a function, plain or a coroutine function, before their first job. It may take the worker. If it
+        raises, the worker does not start."""
+        self._hooks.on_startup(hook)
+        return hook
+
+    def on_shutdown(self, hook: F) -> F:
+        """Have workers call a function, plain or a coroutine function, after their last job. It may take the worker."""
+        self._hooks.on_shutdown(hook)
+        return hook
+
+    def lifespan(self, make: F) -> F:
+        """Have workers open what an ``async def`` function with one ``yield`` opens, or an asynchronous context manager that a
+        function returns, before their first job, and close it after the last. It may take the worker."""
+        self._hooks.lifespan(make)
+        return make
+
+    # -- queues, workers, schedulers -------------------------------------------------------------------------------------
+
+    def get_queue(self, name: str | None = None, connection: str | None = None) -> Queue:
+        """Return the queue of this name, or the default one; for the same name, the same object."""
+        settings, queues = self.settings(), self.state().queues
+        key = name or settings.default_queue, None if connection == DEFAULT else connection
+        known = queues.get(key)
+        backend = self.get_backend(connection)
+        if known is not None and known[0] == settings and known[1].backend is backend:
+            return known[1]
+        queue = load_class(settings.queue_class, Queue, "queue_class")(
+            key[0],
+            backend,
+            default_timeout=settings.default_timeout,
+            is_async=settings.is_async,
+            serializer=settings.serializer,
+            results=settings.results,
+            job_class=load_class(settings.job_class, Job, "job_class"),
+            job_context=self.job_context(),
+        )
+        queues[key] = settings, queue
+        return queue
+
+    def get_worker(self, *queues: str, connection: str | None = None, **options: Any) -> Worker:
+        """Return a worker for these queues, or for ``rq.queues``; ``options`` as for ``Worker``."""
+        settings = self.settings()
+        told = {
+            "default_result_ttl": settings.default_result_ttl,
+            "exception_handlers": list(self.exception_handlers),
+            "serializer": settings.serializer,
+            "job_class": load_class(settings.job_class, Job, "job_class"),
+            "job_context": self.job_context(),
+            "lifespan": self.surround,
+        }
+        return load_class(settings.worker_class, Worker, "worker_class")(
+            queues or settings.queues, self.get_backend(connection), **{**told, **options}
+        )
+
+    def get_scheduler(
+        self,
+        interval: Duration | None = None,
+        queue: str | None = None,
+        connection: str | None = None,
+    ) -> Scheduler:
+        """Return a scheduler for this queue, or for ``rq.scheduler_queue``, that looks every ``interval`` seconds, or every
+        ``rq.scheduler_interval``."""
+        settings = self.settings()
+        return load_class(settings.scheduler_class, Scheduler, "scheduler_class")(
+            self.get_queue(queue or settings.scheduler_queue, connection),
+            settings.scheduler_interval if interval is None else interval,
+        )
+
+
+def _maker() -> str:
+    """Return the name of the module in which an ``RQ`` is being made; of the program's own, that of its file."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("aiorq2."):
+        frame = frame.f_back
+    name = str(frame.f_globals.get("__name__", ""))
+    if name != "__main__":
+        return name
+    spec, path = frame.f_globals.get("__spec__"), frame.f_globals.get("__file__")
+    return spec.name if spec is not None else Path(path).stem if path else name

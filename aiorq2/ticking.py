@@ -1,0 +1,109 @@
+"""See to the recurring entries that are due: in every worker, and in ``Scheduler.run()``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from aiorq2.backends import crons
+from aiorq2.backends.crons import CronRecord, Tick
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.cron_spec import tick_id
+from aiorq2.errors import AiorqError
+from aiorq2.rhythm import plan
+
+log = logging.getLogger("aiorq2.scheduler")
+
+PAUSE_S = 0.05
+"""How long at least lies between two looks that nobody has asked for by hand."""
+
+
+class Ticker:
+    """Make the runs of what is due, and say when it is due next. Any number of processes may: each tick makes one run.
+
+    Only this process knows cron patterns; Redis knows what is pending, and accepts a decision only about what it was made for.
+
+    Args:
+        instance: what this process is known by.
+        queues: those whose entries it sees to.
+    """
+
+    def __init__(self, backend: RedisBackend, instance: str, queues: Sequence[str]) -> None:
+        self._backend = backend
+        self._instance = instance
+        self._queues = queues
+        self._woken = asyncio.Event()
+        self._lock = asyncio.Lock()
+
+    def wake(self) -> None:
+        """Have ``run`` look at once."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Look whenever woken, until cancelled."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                await self.tick(self._queues)
+            except AiorqError as error:
+                log.debug("ticking: %s", error)
+            except Exception:
+                log.exception("ticking failed; going on")
+            await asyncio.sleep(PAUSE_S)
+
+    async def has_ticked(self) -> bool:
+        """Look if that was asked for, and return whether there are new runs; for a worker that stops when nothing is left."""
+        if not self._woken.is_set():
+            return False
+        self._woken.clear()
+        return (await self.tick(self._queues))[0] > 0
+
+    async def tick(self, queues: Sequence[str]) -> tuple[int, float | None]:
+        """Make the runs of all entries of these queues that are due.
+
+        Returns how many there are, and in how many seconds the next entry is due.
+
+        Redis: 1 call; 1 pipeline and 1 call more for every 100 entries that are.
+        """
+        made = 0
+        async with self._lock:
+            while True:
+                found = await crons.due(self._backend, self._instance, queues)
+                if not found.records:
+                    left = None if found.next_due is None else max(found.next_due - found.now, 0)
+                    return made, left
+                ticks = [await self._tick(record, found.now) for record in found.records]
+                for one, ids in zip(ticks, await crons.tick(self._backend, ticks), strict=True):
+                    made += len(ids or ())
+                    _report(one, ids)
+
+    async def _tick(self, record: CronRecord, now: float) -> Tick:
+        pending = record.tick
+        try:
+            rhythm, policies = record.rhythm, record.policies
+            if pending is None:
+                raise ValueError("it does not say what is pending")
+            if now - pending > policies.grace:  # perhaps long to be counted
+                made = await asyncio.to_thread(plan, rhythm, policies, pending, now)
+            else:
+                made = plan(rhythm, policies, pending, now)
+        except Exception as error:  # noqa: BLE001  whatever it is: an entry must not stop the others
+            log.error("cron %s cannot be looked at: %s; again in a minute", record.name, error)
+            later = now + crons.LATER_S
+            return Tick(
+                record, now, (), pending or later, later, f"{type(error).__name__}: {error}"
+            )
+        runs = tuple((tick, tick_id(record.template.id, tick)) for tick in made.ticks)
+        following = None if made.next is None else rhythm.due(made.next)
+        if made.has_missed:
+            log.warning(
+                "cron %s: ticks since %s were missed", record.name, crons.moment_of(pending)
+            )
+        return Tick(record, now, runs, made.next, following)
+
+
+def _report(tick: Tick, ids: list[str] | None) -> None:
+    for job_id in ids or ():
+        log.info("cron %s: enqueued job %s", tick.record.name, job_id)

@@ -1,0 +1,1 @@
+"""The real rq beside aiorq2, on the same Redis."""
