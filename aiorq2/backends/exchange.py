@@ -195,5 +195,8 @@ def _plain(error: BaseException) -> str:
     if isinstance(error, AskError | TryAgainError):
         return "is handing these keys over to another node"
     if isinstance(error, ResponseError):
-        return f"is not ready ({str(error)[:120]})"
+        text = str(error)
+        if text.startswith("Error running script"):  # Redis 6.2 wraps what went wrong inside
+            text = text.rpartition(" -")[2]
+        return f"is not ready ({text[:120]})"
     return f"cannot be reached ({type(error).__name__})"

@@ -200,7 +200,7 @@ class Verdict:
         assert self.errors == []
         assert self.lost_by_us == []
         assert self.dead == []
-        assert self.acknowledged > PER_S
+        assert self.acknowledged > PRODUCERS
 
 
 def told(runs: Sequence[Run]) -> Counter[str | None]:
