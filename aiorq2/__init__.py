@@ -39,6 +39,7 @@ from aiorq2.options import Retry
 from aiorq2.queue import Queue
 from aiorq2.results import Result
 from aiorq2.scheduler import Scheduler
+from aiorq2.sharded import ShardedWorker
 from aiorq2.signing import signed
 from aiorq2.states import JobStatus
 from aiorq2.terms import Callback, Dependency, Durable, RateLimit, Repeat, Webhook
@@ -85,6 +86,7 @@ __all__ = [
     "Retry",
     "Scheduler",
     "SerializationError",
+    "ShardedWorker",
     "TimeoutFormatError",
     "UnknownFunction",
     "Webhook",

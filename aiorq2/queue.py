@@ -15,6 +15,7 @@ from aiorq2.allowlist import warn_if_not_allowed
 from aiorq2.backends import connect, inspect
 from aiorq2.backends.durable import token_of
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shards import Shards
 from aiorq2.backends.wire import record_of_spec
 from aiorq2.callables import describe_call, name_of
 from aiorq2.contents import QueueContents
@@ -57,7 +58,7 @@ class Queue(QueueContents):
 
     Args:
         name: its name.
-        backend: where it lives; default ``connect()``.
+        backend: where it lives; default ``connect()``. Of several shards, that which its name leads to.
         default_timeout: seconds (or a duration) that a run may take, unless the job says otherwise; -1 for ever.
         is_async: False runs each job at once, in this process: it has ended when ``enqueue`` returns.
         serializer: ``"json"``, ``"pickle"``, ``signed(…)`` or an object with ``dumps`` and ``loads``; workers need the same.
@@ -76,7 +77,7 @@ class Queue(QueueContents):
     def __init__(
         self,
         name: str = "default",
-        backend: RedisBackend | None = None,
+        backend: RedisBackend | Shards | None = None,
         *,
         default_timeout: Duration | None = None,
         is_async: bool = True,
@@ -93,8 +94,12 @@ class Queue(QueueContents):
         if results not in ("hash", "stream"):
             raise InvalidOption(f"Queue(results={results!r}): 'hash' or 'stream'")
         self.name = checked_name(name, "queue")
+        given = backend if backend is not None else connection
+        self._shards = given if isinstance(given, Shards) else None
+        if self._shards is not None:
+            backend = self._shards.of(self.name)
         if not isinstance(backend, RedisBackend):  # RQ's connection may stand in its place
-            backend = connect(backend if backend is not None else connection)
+            backend = connect(given)
         self.backend = backend
         self.default_timeout = (
             _timeout(default_timeout) if default_timeout is not None else DEFAULT_TIMEOUT
@@ -251,7 +256,7 @@ class Queue(QueueContents):
         return [job for _, job in pairs]
 
     async def _send_chunk(self, pairs: Sequence[tuple[JobSpec, Job]]) -> None:
-        statuses = await self.backend.add([spec for spec, _ in pairs])
+        statuses = await self._add([spec for spec, _ in pairs])
         for (_, job), status in zip(pairs, statuses, strict=True):
             job.see_status(status)
 
@@ -306,12 +311,17 @@ class Queue(QueueContents):
         if not self.is_async and spec.status is not JobStatus.SCHEDULED:
             return await self._run_inline(spec, job)
         try:
-            job.see_status(*await self.backend.add([spec]))
+            job.see_status(*await self._add([spec]))
         except DuplicateJobError:
             if spec.options.unique != "return":
                 raise
             return await self.job_class.fetch(spec.id, self.backend, self.serializer)
         return job
+
+    async def _add(self, specs: Sequence[JobSpec]) -> list[JobStatus]:
+        if self._shards is not None:
+            await self._shards.refuse_across(self.backend, specs)
+        return await self.backend.add(specs)
 
     async def _run_inline(self, spec: JobSpec, job: Job) -> Job:
         await run_inline(self.backend, spec, self.serializer, self.job_class, self._job_context)

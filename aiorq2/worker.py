@@ -6,13 +6,11 @@ import asyncio
 import contextvars
 import logging
 import os
-import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from secrets import token_hex
@@ -35,6 +33,8 @@ from aiorq2.pump import CANCEL_GRACE_S, Appetite, ExceptionHandler, Pump, Strate
 from aiorq2.run import Reason
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
+from aiorq2.signals import handled
+from aiorq2.slots import Slots
 from aiorq2.ticking import Ticker
 from aiorq2.timing import Duration, seconds, to_iso
 from aiorq2.upkeep import Heartbeat, Reaper, Sweeper
@@ -126,6 +126,7 @@ class Worker:
             backend = connect(backend if backend is not None else connection)
         self.backend = backend
         self.concurrency = concurrency
+        self._make_slots: Callable[[], Slots] = lambda: Slots(concurrency, sync_concurrency)
         self.grace = seconds(grace, name="grace")
         self.serializer = resolve_serializer(serializer)
         self.stuck_threads = 0
@@ -140,11 +141,11 @@ class Worker:
             [exception_handlers] if callable(exception_handlers) else list(exception_handlers)
         )
         allowed = AllowList(allow, trust_all=self.serializer.name == "pickle")
-        self._make_executor: Callable[[RedisBackend], Executor] = lambda on: Executor(
+        self._make_executor: Callable[[RedisBackend, Slots], Executor] = lambda on, slots: Executor(
             on,
             self.serializer,
             allowed,
-            sync_concurrency=sync_concurrency,
+            slots=slots,
             result_limit=result_limit,
             job_class=job_class,
             job_context=job_context,
@@ -206,7 +207,7 @@ class Worker:
         Redis: idle, 1 blocking call at a time and a heartbeat; busy, 1 pipeline for all that ended and the next claim.
         """
         pump = self._make_pump(burst, max_jobs, max_idle_time, with_scheduler)
-        with self._signals():
+        with handled(self.request_stop, self._handle_signals, is_burst=burst):
             try:
                 await self._open(pump)
                 await asyncio.shield(self._task)
@@ -215,6 +216,10 @@ class Worker:
             finally:
                 await self._close(pump)
         return pump.has_run_jobs
+
+    def share(self, slots: Slots) -> None:
+        """Take part in slots that several workers of this process share, rather than have as many as ``concurrency`` says."""
+        self._make_slots = lambda: slots
 
     def request_stop(self) -> None:
         """Stop: at first let running jobs finish within ``grace``; told again, cancel and give them back at once."""
@@ -260,10 +265,11 @@ class Worker:
         self._ticker = (
             Ticker(self._backend, self._seat.instance, self.queues) if with_scheduler else None
         )
+        slots = self._make_slots()
         self._pump = Pump(
             self._backend,
             self._seat,
-            self._make_executor(self._backend),
+            self._make_executor(self._backend, slots),
             self._handlers,
             Appetite(
                 queues=self.queues,
@@ -278,6 +284,7 @@ class Worker:
             ),
             on_settled=self._aftermath.settled,
             ticker=self._ticker,
+            slots=slots,
         )
         return self._pump
 
@@ -422,31 +429,6 @@ class Worker:
         assert self._heartbeat is not None
         since = self._heartbeat.unbroken_since
         return now >= self._may_reap_after and (since is None or now - since > self._seat.lease)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Handle SIGTERM and SIGINT while working, where that is ours to do."""
-        wanted = self._handle_signals
-        if threading.current_thread() is not threading.main_thread():
-            wanted = False
-        elif wanted is None:
-            is_burst = self._pump is not None and self._pump.appetite.burst
-            wanted = not is_burst and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        if not wanted:
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
-        with suppress(NotImplementedError):  # Windows' loop
-            for one in before:
-                loop.add_signal_handler(one, self.request_stop)
-        try:
-            yield
-        finally:
-            with suppress(NotImplementedError):
-                for one, handler in before.items():
-                    loop.remove_signal_handler(one)
-                    signal.signal(one, handler)
 
 
 def _version() -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, overload
 
 from aiorq2.backends.addresses import DEFAULT_URL
 from aiorq2.backends.keys import PREFIX_PATTERN
 from aiorq2.backends.reach import reach
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shards import Shards, checked_count, prefix_of
 from aiorq2.backends.shared import SharedClient
 from aiorq2.backends.urls import CLUSTER
 from aiorq2.errors import InvalidOption
@@ -17,6 +18,7 @@ from aiorq2.timing import Clock
 __all__ = ["connect", "url_in_environment"]
 
 
+@overload
 def connect(
     source: Any = None,
     *,
@@ -24,7 +26,27 @@ def connect(
     retry_for: float | None = 5.0,
     timeout: float = 5.0,
     clock: Clock | None = None,
-) -> RedisBackend:
+    shards: None = None,
+) -> RedisBackend: ...
+@overload
+def connect(
+    source: Any = None,
+    *,
+    key_prefix: str | None = None,
+    retry_for: float | None = 5.0,
+    timeout: float = 5.0,
+    clock: Clock | None = None,
+    shards: int,
+) -> Shards: ...
+def connect(
+    source: Any = None,
+    *,
+    key_prefix: str | None = None,
+    retry_for: float | None = 5.0,
+    timeout: float = 5.0,
+    clock: Clock | None = None,
+    shards: int | None = None,
+) -> RedisBackend | Shards:
     """Return a backend; nothing is sent until it is used.
 
     Args:
@@ -37,11 +59,16 @@ def connect(
             cluster.
         retry_for: seconds for which a call is repeated while Redis is away; None for ever.
         timeout: seconds after which a silent Redis counts as away.
+        shards: return so many backends, as ``Shards``, each with a key prefix of its own (``{rq0}``, ``{rq1}`` …); ``source`` may
+            be a list of URLs then, over which they are spread.
         clock: tells the time in place of Redis' clock and of this machine's, for tests: see ``timing.ManualClock``.
 
     Raises:
         InvalidOption: a URL or prefix that cannot be meant.
     """
+    if shards is not None:
+        more = {"retry_for": retry_for, "timeout": timeout, "clock": clock}
+        return _shards(source, checked_count(shards), key_prefix, **more)
     if source is None:
         source = url_in_environment() or DEFAULT_URL
     usual = "{rq}" if isinstance(source, str) and source.startswith(CLUSTER) else "rq"
@@ -75,3 +102,16 @@ def url_in_environment() -> str | None:
 
 
 _VARIABLES = ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL")
+
+
+def _shards(source: Any, count: int, key_prefix: str | None, **options: Any) -> Shards:
+    sources = list(source) if isinstance(source, list | tuple) else [source]
+    if not sources or len(sources) > count:
+        raise InvalidOption(f"shards={count}: 1 to {count} URLs are needed, not {len(sources)}")
+    prefix = key_prefix if key_prefix is not None else os.environ.get("RQ_KEY_PREFIX", "rq")
+    return Shards(
+        [
+            connect(sources[number % len(sources)], key_prefix=prefix_of(prefix, number), **options)
+            for number in range(count)
+        ]
+    )

@@ -205,6 +205,10 @@ class Keys:
         """String, the process that sees to what is due of a queue's entries; a second."""
         return f"{self.prefix}:aio:ticking:{queue}"
 
+    def rate_home(self, rate: str) -> str:
+        """String, the shard whose jobs a rate limit counts; a week, refreshed. In the first of several shards only."""
+        return f"{self.prefix}:aio:rate-home:{rate}"
+
     def replay(self, token: str) -> str:
         """String: the call with this token was carried out and left nothing else behind; 60 s."""
         return f"{self.prefix}:aio:replay:{token}"
