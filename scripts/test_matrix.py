@@ -27,8 +27,11 @@ ON_EACH = (
     "tests/topology/test_cluster.py",
     "tests/topology/test_sentinel.py",
 )
-ON_TOPOLOGY = ("tests/contract", "tests/flow")
-TOPOLOGIES = ("sentinel", "cluster")
+ON_TOPOLOGY = {
+    "sentinel": ("tests/contract", "tests/flow"),
+    "cluster": ("tests/contract", "tests/flow"),
+    "shards": ("tests/flow",),
+}
 
 
 class NotToBeHad(Exception):
@@ -191,14 +194,12 @@ def main() -> int:
             is_fine = _tested(ON_EACH, options, folder)
             failed |= not is_fine
             lines.append(f"{server.name:16} {'passed' if is_fine else 'FAILED'}  {said}")
-    for topology in TOPOLOGIES:
+    for topology, tests in ON_TOPOLOGY.items():
         if arguments.only in (None, topology):
             print(f"\n== {topology}", flush=True)
-            is_fine = _tested(ON_TOPOLOGY, [f"--topology={topology}", *options])
+            is_fine = _tested(tests, [f"--topology={topology}", *options])
             failed |= not is_fine
-            lines.append(
-                f"{topology:16} {'passed' if is_fine else 'FAILED'}  contract and flow tests"
-            )
+            lines.append(f"{topology:16} {'passed' if is_fine else 'FAILED'}  {' '.join(tests)}")
     print("\n" + "\n".join(lines))
     return int(failed)
 

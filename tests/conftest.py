@@ -12,7 +12,7 @@ from fakeredis import FakeStrictRedis
 from aiorq2.backends import connect
 from aiorq2.backends.memory import _server as memory_server
 from aiorq2.backends.redis import RedisBackend
-from tests.support import jobs
+from tests.support import jobs, topologies
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import gates
 from tests.support.left_behind import FAILED, check_and_delete
@@ -26,12 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--topology",
         choices=TOPOLOGIES,
         default="single",
-        help="what the tests that take a Redis get: one server, a master under sentinels, or a cluster",
+        help="what the tests that take a Redis get: one server, a master under sentinels, a cluster, or one with sharded workers",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers that belong to the fixtures of this file."""
+    topologies.current = config.getoption("topology")
     config.addinivalue_line(
         "markers", "leaks_allowed(reason): do not check the keys that the test leaves in its Redis"
     )

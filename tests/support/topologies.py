@@ -1,4 +1,5 @@
-"""On what the tests of this run stand: one server, a master under sentinels, or a cluster (``--topology=…``)."""
+"""On what the tests of this run stand (``--topology=…``): one server, a master under sentinels, a cluster, or a cluster and workers
+of shards."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from redis.crc import key_slot
 from tests.support.redis_server import RedisServer
 from tests.support.redis_topology import Cluster, SentinelTrio
 
-TOPOLOGIES = ("single", "sentinel", "cluster")
+TOPOLOGIES = ("single", "sentinel", "cluster", "shards")
+current = TOPOLOGIES[0]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ def started(name: str) -> Iterator[Topology]:
     if name == "sentinel":
         with SentinelTrio() as trio:
             yield Topology(trio.servers[0], trio.url)
-    elif name == "cluster":
+    elif name in ("cluster", "shards"):
         with Cluster() as cluster:
             yield Topology(cluster.nodes[0], cluster.url)
     else:
@@ -41,7 +43,7 @@ def new_prefix(name: str) -> str:
     """Return a key prefix that no other test has; in a cluster one in braces, whose keys lie at the first node."""
     while True:
         prefix = f"t{uuid.uuid4().hex[:12]}"
-        if name != "cluster":
+        if name not in ("cluster", "shards"):
             return prefix
         if key_slot(prefix.encode()) < Cluster.BOUNDS[1]:
             return f"{{{prefix}}}"
