@@ -111,6 +111,7 @@ class SharedQuestion:
         asking = self._asking.get(loop)
         if asking is None or asking.done():
             asking = self._asking[loop] = spawn(self._ask())
+            asking.add_done_callback(_note)
         return await asyncio.shield(asking)
 
 
@@ -170,6 +171,12 @@ class Crowd:
                 await moved.wait()
         except TimeoutError:
             pass
+
+
+def _note(asked: asyncio.Task[Address]) -> None:
+    """Take note of how a question ended: all who asked it may have given up meanwhile."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 def places(addresses: Iterable[Address]) -> str:
