@@ -21,8 +21,9 @@ from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
 from redis.exceptions import MovedError, RedisError, ResponseError
 
-from aiorq2.backends.line import Line, is_refusal
+from aiorq2.backends.line import Line, is_refusal, tls_trouble
 from aiorq2.backends.routes import (
+    UNTRUSTED,
     Address,
     Crowd,
     NoRoute,
@@ -30,6 +31,7 @@ from aiorq2.backends.routes import (
     SharedQuestion,
     first_answers,
     places,
+    refuse_untrusted,
 )
 from aiorq2.errors import BackendRefused
 
@@ -149,6 +151,7 @@ class ClusterRoute:
 
     def _nowhere(self, answers: Sequence[str]) -> Exception:
         which = places(self._seeds)
+        refuse_untrusted(answers, which)
         if "no cluster" in answers:
             return BackendRefused(f"Redis at {which} is no cluster; use redis:// instead")
         if "refused" in answers:
@@ -163,6 +166,8 @@ class ClusterRoute:
             log.debug("node %s:%d: %s", *node, type(error).__name__)
             if "cluster support disabled" in str(error):
                 return "no cluster"
+            if (trouble := tls_trouble(error)) is not None:
+                return f"{UNTRUSTED}{trouble}"
             return "refused" if is_refusal(error) or "NOAUTH" in str(error) else "silent"
         finally:
             await line.drop()

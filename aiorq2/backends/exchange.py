@@ -13,7 +13,14 @@ from typing import Any
 from redis.exceptions import AskError, MovedError, NoScriptError, ResponseError, TryAgainError
 
 from aiorq2.backends import scripts
-from aiorq2.backends.line import Command, Line, is_out_of_memory, is_refusal, is_transient
+from aiorq2.backends.line import (
+    Command,
+    Line,
+    is_out_of_memory,
+    is_refusal,
+    is_transient,
+    tls_trouble,
+)
 from aiorq2.backends.routes import NoRoute
 from aiorq2.errors import BackendError, BackendFull, BackendRefused, BackendUnavailable
 from aiorq2.timing import backoff
@@ -147,6 +154,8 @@ class Exchange:
             return BackendFull(
                 f"Redis at {self._location} is out of memory (maxmemory); nothing was enqueued"
             )
+        if (trouble := tls_trouble(error)) is not None:
+            return BackendRefused(f"Redis at {self._location}: {trouble}")
         if is_refusal(error) or "unauthenticated" in str(error):  # what NOAUTH is for long commands
             reason = "it wants a password" if _wants_password(error) else str(error)
             return BackendRefused(f"Redis at {self._location} refuses: {reason}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -19,8 +20,9 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from aiorq2.backends.routes import Address, RoutedConnection, note_misplaced
+from aiorq2.backends.routes import Address, NoRoute, RoutedConnection, note_misplaced
 from aiorq2.backends.scripts import Arg
 
 Command = Sequence[Arg]
@@ -80,10 +82,22 @@ _TRANSIENT_TYPES = {
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether Redis does not want us: wrong password, missing rights, a command it does not have."""
+    """Whether Redis does not want us, or we do not want it: wrong password, missing rights, a command it does not have, a
+    certificate that is not to be trusted."""
+    if tls_trouble(error) is not None:
+        return True
     if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
         return True
     return isinstance(error, RedisError) and str(error).removeprefix("ERR ").startswith(_REFUSED)
+
+
+def tls_trouble(error: BaseException | None) -> str | None:
+    """Return what is wrong with the encryption, where that is what failed and waiting does not mend it."""
+    for _ in range(5):  # redis-py's error stands before that of ssl
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"its certificate is not accepted ({error.verify_message})"
+        error = error and (error.__cause__ or error.__context__)
+    return None
 
 
 def is_misplaced(error: ResponseError) -> bool:
@@ -139,6 +153,13 @@ class Line:
                     replies.append(await self._reply())
                     if number % 32 == 31:  # it answers: what counts is silence
                         limit.reschedule(loop.time() + self._timeout + patience)
+        except (TimeoutError, RedisTimeoutError) as error:
+            # A server that does not encrypt waits for the end of a line that never comes.
+            is_without_tls = isinstance(connection, SSLConnection) and not connection.is_connected
+            await self.drop()
+            if is_without_tls:
+                raise NoRoute("cannot be reached over TLS (is this its TLS port?)") from error
+            raise
         except BaseException:
             await self.drop()
             raise

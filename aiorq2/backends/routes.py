@@ -12,8 +12,14 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from aiorq2.errors import BackendRefused
+
 T = TypeVar("T")
 Address = tuple[str, int]
+
+
+UNTRUSTED = "untrusted: "
+"""How the answer of a server begins with which no encrypted connection could be made; the reason follows."""
 
 
 class NoRoute(RedisConnectionError):
@@ -171,6 +177,17 @@ class Crowd:
                 await moved.wait()
         except TimeoutError:
             pass
+
+
+def refuse_untrusted(answers: Iterable[object], which: str) -> None:
+    """Return unless no encrypted connection could be made to one of those that were asked.
+
+    Raises:
+        BackendRefused: so it is.
+    """
+    for answer in answers:
+        if isinstance(answer, str) and answer.startswith(UNTRUSTED):
+            raise BackendRefused(f"Redis at {which}: {answer.removeprefix(UNTRUSTED)}")
 
 
 def _note(asked: asyncio.Task[Address]) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
-from aiorq2.backends.line import is_refusal
+from aiorq2.backends.line import is_refusal, tls_trouble
 from aiorq2.backends.listener import Listener
 from aiorq2.backends.routes import (
+    UNTRUSTED,
     Address,
     Crowd,
     NoRoute,
@@ -22,6 +23,7 @@ from aiorq2.backends.routes import (
     SharedQuestion,
     first_answers,
     places,
+    refuse_untrusted,
 )
 from aiorq2.errors import BackendRefused
 
@@ -110,6 +112,7 @@ class SentinelRoute:
         if words:
             return max(words, key=lambda word: word.epoch).address
         which = places(self._sentinels)
+        refuse_untrusted(answers, which)
         if "unknown" in answers:
             raise BackendRefused(f"the sentinels {which} know no master {self._name!r}")
         if "no sentinel" in answers:
@@ -134,6 +137,8 @@ class SentinelRoute:
                 return "unknown"
             if "unknown command" in str(error):
                 return "no sentinel"
+            if (trouble := tls_trouble(error)) is not None:
+                return f"{UNTRUSTED}{trouble}"
             return "refused" if is_refusal(error) or "NOAUTH" in str(error) else "silent"
         finally:
             await connection.disconnect(nowait=True)

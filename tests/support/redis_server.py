@@ -33,7 +33,8 @@ class RedisServerError(RuntimeError):
 class RedisServer:
     """One redis-server process; started by ``start()`` or by ``with``, without persistence unless ``appendonly`` is given.
 
-    ``appendonly`` is the fsync policy of an append-only file, ``extra`` goes to the command line as it stands
+    ``tls`` are the options of one that speaks nothing else. ``appendonly`` is the fsync policy of an append-only file, ``extra``
+    goes to the command line as it stands
     (``["--enable-debug-command", "yes"]``). The port stays the same over ``kill()``, ``stop()`` and ``restart()``::
 
         with RedisServer(appendonly="always") as server:
@@ -52,12 +53,14 @@ class RedisServer:
         requirepass: str | None = None,
         unixsocket: bool = False,
         extra: Sequence[str] = (),
+        tls: Sequence[str] = (),
         executable: str = "redis-server",
     ) -> None:
         self.host = "127.0.0.1"
         self.port = 0
         self.directory = Path()
         self._password = requirepass
+        self._tls = list(tls)
         self._unixsocket = unixsocket
         self._executable = executable
         self._options = ["--save", "", "--appendonly", "yes" if appendonly else "no", *extra]
@@ -127,6 +130,8 @@ class RedisServer:
             host=self.host,
             port=self.port,
             password=self._password,
+            ssl=bool(self._tls),
+            ssl_cert_reqs="none",
             socket_timeout=5,
             retry=Retry(NoBackoff(), 0),
         )
@@ -230,7 +235,9 @@ class RedisServer:
 
     def _arguments(self) -> list[str]:
         """Return what the executable is started with."""
-        arguments = ["--bind", self.host, "--port", str(self.port), "--dir", str(self.directory)]
+        ports = ["--port", "0", "--tls-port"] if self._tls else ["--port"]
+        arguments = ["--bind", self.host, *ports, str(self.port), *self._tls]
+        arguments += ["--dir", str(self.directory)]
         arguments += ["--logfile", str(self.directory / "redis.log")]
         if self._unixsocket:
             arguments += ["--unixsocket", str(self._socket_path)]

@@ -69,8 +69,9 @@ class Sentinel(RedisServer):
         password: str | None = None,
         master_password: str | None = None,
         watcher: str | None = None,
+        tls: Sequence[str] = (),
     ) -> None:
-        super().__init__(requirepass=password)
+        super().__init__(requirepass=password, tls=tls)
         self._lines = [
             f"sentinel monitor mymaster {master.host} {master.port} 2",
             f"sentinel down-after-milliseconds mymaster {DOWN_AFTER_MS}",
@@ -104,7 +105,10 @@ class Sentinel(RedisServer):
     def _arguments(self) -> list[str]:
         path = self.directory / "sentinel.conf"
         if not path.exists():  # it writes down what it learns
-            head = [f"port {self.port}", f"bind {self.host}", f"dir {self.directory}"]
+            ports = ["port 0", f"tls-port {self.port}"] if self._tls else [f"port {self.port}"]
+            head = [*ports, f"bind {self.host}", f"dir {self.directory}"]
+            pairs = zip(self._tls[::2], self._tls[1::2], strict=True)
+            head += [f"{name.removeprefix('--')} {value}" for name, value in pairs]
             head.append(f"logfile {self.directory / 'redis.log'}")
             path.write_text("\n".join([*head, *self._lines]) + "\n")
         return [str(path), "--sentinel"]
@@ -129,8 +133,10 @@ class SentinelTrio:
         sentinel_password: str | None = None,
         watcher: str | None = None,
         extra: Sequence[str] = (),
+        tls: Sequence[str] = (),
     ) -> None:
         self._watcher = watcher
+        self._tls = [*tls, "--tls-replication", "yes"] if tls else []
         self._stack = ExitStack()
         self._replicas = replicas
         self._password = password
@@ -154,7 +160,8 @@ class SentinelTrio:
         credentials = f":{self._password}@" if self._password else ""
         places = ",".join(f"{one.host}:{one.port}" for one in self.sentinels)
         query = f"?sentinel_password={self._sentinel_password}" if self._sentinel_password else ""
-        return f"redis+sentinel://{credentials}{places}/mymaster{query}"
+        scheme = "rediss" if self._tls else "redis"
+        return f"{scheme}+sentinel://{credentials}{places}/mymaster{query}"
 
     @property
     def master(self) -> RedisServer:
@@ -191,7 +198,11 @@ class SentinelTrio:
             extra += ["--masterauth", self._password]
         if self._watcher:
             extra += ["--user", self._watcher, "on", f">{self._watcher}", "~*", "&*", "+@all"]
-        options: dict[str, Any] = {"requirepass": self._password, "extra": extra}
+        options: dict[str, Any] = {
+            "requirepass": self._password,
+            "extra": extra,
+            "tls": self._tls,
+        }
         master = self._stack.enter_context(RedisServer(**options))
         self.servers = [master]
         for _ in range(self._replicas):
@@ -202,6 +213,7 @@ class SentinelTrio:
                 password=self._sentinel_password,
                 master_password=self._password,
                 watcher=self._watcher,
+                tls=self._tls,
             )
             self.sentinels.append(self._stack.enter_context(sentinel))
         self.wait_until_settled()
@@ -221,6 +233,9 @@ class Node(RedisServer):
     ports = range(15_000, 22_000)
 
     def __init__(self, *, extra: Sequence[str] = (), **options: Any) -> None:
+        if options.get("tls"):
+            both = ("--tls-cluster", "yes", "--tls-replication", "yes")
+            options["tls"] = [*options["tls"], *both]
         cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS)]
         super().__init__(extra=[*cluster, *extra], **options)
 
@@ -274,7 +289,8 @@ class Cluster:
         """``redis+cluster://…`` with the addresses of the masters."""
         password = self._options.get("requirepass")
         credentials = f":{password}@" if password else ""
-        return f"redis+cluster://{credentials}" + ",".join(
+        scheme = "rediss" if self._options.get("tls") else "redis"
+        return f"{scheme}+cluster://{credentials}" + ",".join(
             f"{one.host}:{one.port}" for one in self.nodes
         )
 
