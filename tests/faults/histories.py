@@ -164,7 +164,8 @@ class Histories(RuleBasedStateMachine):
         """Whether this is left to other tests: circles, and ids that were forgotten while others wait for them."""
         if job_id in terms.parents:
             return True
-        if self.model.children_of(job_id) and (job_id in self.model.expired or terms.parents):
+        is_gone = job_id not in self.model.jobs
+        if self.model.children_of(job_id) and (is_gone or terms.parents):
             return True
         return any(parent in self.model.expired for parent in terms.parents)
 

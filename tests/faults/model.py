@@ -52,6 +52,7 @@ class Job:
     retries_left: int = 0
     repeats_left: int = 0
     at_front: bool = False
+    retries_at_front: bool = False
     has_started: bool = False
     settled: str | None = None
     result: str | None = None
@@ -167,7 +168,8 @@ class Model:
         elif unmet:
             self._defer(job_id, job, unmet)
         else:
-            self._enqueue(job_id, job, job.at_front)
+            at_front = job.at_front or (job.has_started and job.retries_at_front)
+            self._enqueue(job_id, job, at_front)
 
     def reschedule(self, job_id: str, delay: float) -> str:
         """Give a scheduled job another time."""
@@ -304,6 +306,7 @@ class Model:
             return "OK"
         self._release(lease)
         job.settled, job.retries_left = lease.execution, retries_left
+        job.retries_at_front |= at_front
         self._expire_by_ttl(job)
         self._wait_again(lease.job_id, job, delay, at_front=at_front)
         return "OK"
