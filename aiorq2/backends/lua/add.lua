@@ -57,8 +57,11 @@ end
 if ARG.ttl ~= '' then
   redis.call('EXPIRE', key, ARG.ttl)
 end
-if redis.call('PERSIST', K.dependents(ARG.id)) == 1 and ARG.ttl ~= '' then -- some waited for it before it was there
+-- Those that have waited for it since before it was there are known as long as it, and a while longer.
+if ARG.ttl ~= '' then
   redis.call('EXPIRE', K.dependents(ARG.id), ARG.ttl + DAY)
+else
+  redis.call('PERSIST', K.dependents(ARG.id))
 end
 if ARG.group ~= '' then
   redis.call('SADD', K.groups(), ARG.group)
