@@ -379,7 +379,8 @@ class Pump:
     async def _listen(self) -> bool:
         """Return whether there may be something to claim."""
         try:
-            return await self._backend.wait(self._seat, self.appetite.queues, BELL_S)
+            timeout = min(BELL_S, self._seat.lease / 3)  # its end is a sign of life
+            return await self._backend.wait(self._seat, self.appetite.queues, timeout)
         except AiorqError as error:
             log.debug("waiting for jobs: %s", error)
         except Exception:

@@ -25,6 +25,8 @@ from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.signals import stopping_on_signals
 from aiorq2.timing import Duration, as_utc, seconds
 
+NOTICES_S = 15
+"""Within how many seconds ``run()`` notices that Redis has gone silent: as a worker does by default."""
 Func = Callable[..., Any] | str
 
 
@@ -327,7 +329,7 @@ class Scheduler(Agenda):
             return
         if self._patrol is not None:
             raise InvalidJobOperation("this scheduler runs already; make another one")
-        backend = self.backend.patient()
+        backend = self.backend.patient(NOTICES_S)
         self._patrol = Patrol(backend, self.interval, names)
         try:
             with stopping_on_signals(self.request_stop, self._handle_signals):

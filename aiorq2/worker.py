@@ -263,7 +263,7 @@ class Worker(Roster):
         if max_jobs is not None and max_jobs < 1:
             raise InvalidOption("max_jobs is at least 1")
         self._is_forced = False
-        self._backend = self.backend if burst else self.backend.patient()
+        self._backend = self.backend if burst else self.backend.patient(self._seat.lease)
         self._seat = replace(self._seat, instance=token_hex(8))
         _AT_WORK.add(self._seat.instance)
         self._aftermath = self._make_aftermath(self._backend)

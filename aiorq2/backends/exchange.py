@@ -14,7 +14,14 @@ from typing import Any
 from redis.exceptions import NoScriptError, ResponseError
 
 from aiorq2.backends import scripts
-from aiorq2.backends.line import Command, Line, is_out_of_memory, is_refusal, is_transient
+from aiorq2.backends.line import (
+    Command,
+    Line,
+    distrust,
+    is_out_of_memory,
+    is_refusal,
+    is_transient,
+)
 from aiorq2.errors import BackendError, BackendFull, BackendRefused, BackendUnavailable
 from aiorq2.timing import backoff
 
@@ -145,6 +152,10 @@ class Exchange:
         if is_out_of_memory(error):
             return BackendFull(
                 f"Redis at {self._location} is out of memory (maxmemory); nothing was enqueued"
+            )
+        if reason := distrust(error):
+            return BackendRefused(
+                f"Redis at {self._location} has a certificate that is not to be trusted: {reason}"
             )
         if is_refusal(error):
             reason = "it wants a password" if _wants_password(error) else str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -81,8 +82,10 @@ _TRANSIENT_TYPES = {
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether Redis does not want us: wrong password, missing rights, a command it does not have."""
+    """Whether Redis does not want us: wrong password, missing rights, a command it does not have; or we do not want it."""
     if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
+        return True
+    if distrust(error) is not None:
         return True
     if not isinstance(error, RedisError):
         return False
@@ -90,6 +93,14 @@ def is_refusal(error: BaseException) -> bool:
     return text.removeprefix("ERR ").startswith(_REFUSED) or any(
         words in text for words in _REFUSED_WITHIN
     )
+
+
+def distrust(error: BaseException) -> str | None:
+    """Return why the certificate of the server is not to be trusted, if that is what has gone wrong."""
+    for one in (error, error.__cause__, error.__context__):
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return one.verify_message
+    return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -104,12 +115,21 @@ class Line:
 
     Args:
         connect: makes an unconnected connection.
-        timeout: seconds after which a silent peer counts as gone; a large pipeline gets the time that a slow line needs for it.
+        timeout: seconds of silence after which the peer counts as gone; a large pipeline gets the time that a slow line needs for
+            it, and a large answer as long as some of it arrives.
+        connect_timeout: seconds in which a connection is to be made; by default the same.
     """
 
-    def __init__(self, connect: Callable[[], AbstractConnection], timeout: float) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], AbstractConnection],
+        timeout: float,
+        connect_timeout: float | None = None,
+    ) -> None:
         self._connection = connect()
         self._timeout = timeout
+        self._connect_timeout = timeout if connect_timeout is None else connect_timeout
+        self._silence: asyncio.Timeout | None = None
 
     async def run(self, commands: Sequence[Command], *, patience: float = 0.0) -> list[Any]:
         """Send all commands in one write and return their replies, error replies among them as exceptions.
@@ -123,21 +143,33 @@ class Line:
         connection = self._connection
         packed = connection.pack_commands(commands)
         patience += sum(map(len, packed)) / SLOWEST_BYTES_PER_S
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._timeout + patience) as limit:
-                if not connection.is_connected:
+            if not connection.is_connected:
+                async with asyncio.timeout(self._connect_timeout):
                     await connection.connect()
+                self._listen_closely()
+            async with asyncio.timeout(self._timeout + patience) as self._silence:
                 await self._write(packed)
-                replies = []
-                for number in range(len(commands)):
-                    replies.append(await self._reply())
-                    if number % 32 == 31:  # it answers: what counts is silence
-                        limit.reschedule(loop.time() + self._timeout + patience)
-                return replies
+                return [await self._reply() for _ in commands]
         except BaseException:
             await self.drop()
             raise
+        finally:
+            self._silence = None
+
+    def _listen_closely(self) -> None:
+        """Take whatever arrives for a sign of life, a part of an answer too."""
+        reader = getattr(self._connection, "_reader", None)  # nobody else sees the parts
+        if not isinstance(reader, asyncio.StreamReader):
+            return
+        feed, loop = reader.feed_data, asyncio.get_running_loop()
+
+        def heed(data: bytes) -> None:
+            if self._silence is not None and not self._silence.expired():
+                self._silence.reschedule(loop.time() + self._timeout)
+            feed(data)
+
+        reader.feed_data = heed  # type: ignore[method-assign, assignment]
 
     async def _write(self, packed: list[bytes]) -> None:
         try:

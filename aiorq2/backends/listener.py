@@ -15,19 +15,28 @@ from aiorq2.timing import backoff
 
 log = logging.getLogger("aiorq2.backend")
 
-PING_S = 5.0
-"""How often a quiet connection is asked whether it lives; twice that without a sign of life and it is replaced."""
-
 Receive = Callable[[bytes | None], None]
 """Takes a message, or None after a reconnection: messages may have been missed."""
 
 
 class Listener:
-    """Subscribe to channels on a connection of its own, opened with the first subscription."""
+    """Subscribe to channels on a connection of its own, opened with the first subscription.
 
-    def __init__(self, connect: Callable[[], AbstractConnection], timeout: float) -> None:
+    Args:
+        connect: makes an unconnected connection.
+        timeout: seconds after which a silent peer counts as gone; a quiet one is asked twice as often whether it is there.
+        connect_timeout: seconds in which a connection is to be made; by default the same.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractConnection],
+        timeout: float,
+        connect_timeout: float | None = None,
+    ) -> None:
         self._connect = connect
         self._timeout = timeout
+        self._connect_timeout = timeout if connect_timeout is None else connect_timeout
         self._channels: dict[bytes, Receive] = {}
         self._connection: AbstractConnection | None = None
         self._confirmed: dict[bytes, asyncio.Event] = {}
@@ -100,7 +109,7 @@ class Listener:
     async def _open(self) -> None:
         connection = self._connect()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._connect_timeout):
                 await connection.connect()
                 self._connection = connection  # before the names are read, so that a subscription meanwhile is sent, too
                 names = list(self._channels)
@@ -141,11 +150,11 @@ class Listener:
         """Replace a connection whose peer has gone silent: nobody else would notice on a connection that only listens."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(PING_S)
+            await asyncio.sleep(self._timeout / 2)
             connection = self._connection
             if connection is None or not connection.is_connected:
                 continue
-            if loop.time() - self._heard_at > 2 * PING_S:
+            if loop.time() - self._heard_at > 1.5 * self._timeout:
                 await connection.disconnect(nowait=True)
             else:
                 await self._say("PING")

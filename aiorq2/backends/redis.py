@@ -54,7 +54,10 @@ MAX_BATCH = 256
 """How many runs one pipeline settles, or one heartbeat call extends."""
 MAX_READS = 10_000
 """How many small reading commands share a pipeline: a page costs one, however many queues and workers it shows."""
-READ_MARGIN_S = 2.0
+SHORTEST_S = 1.0
+"""What a silent Redis is given at the least, however short the leases are."""
+TOKEN = 24
+"""How many characters of an execution id are those of its claim."""
 LOST_CLAIM_PAUSE_S = 0.1
 """How long a worker waits before it claims again: a Redis that answers, but is read-only, would keep it busy."""
 
@@ -64,7 +67,7 @@ class Home:
 
     def __init__(self, backend: RedisBackend) -> None:
         self._connect = backend.connection
-        self._timeout = backend.timeout
+        self._timeouts = backend.timeout, backend.connect_timeout
         self.client: AsyncRedis | None = None
         self.sync_client: Redis | None = None
         self._backend = backend
@@ -77,7 +80,7 @@ class Home:
         self.reads = Coalescer(
             lambda commands: backend.exchange.send(reads, commands), most=MAX_READS
         )
-        self.listener = Listener(self._connect, self._timeout)
+        self.listener = Listener(self._connect, *self._timeouts)
         self.waiting = Waiting(self.listener, backend.observe, backend.keys.inbox(uuid4().hex))
 
     @contextmanager
@@ -91,7 +94,7 @@ class Home:
             idle.append(line)
 
     def _line(self) -> Line:
-        line = Line(self._connect, self._timeout)
+        line = Line(self._connect, *self._timeouts)
         self._lines.append(line)
         return line
 
@@ -145,6 +148,7 @@ class RedisBackend:
         key_prefix: what every key begins with.
         retry_for: seconds for which a call is repeated while Redis is away; None for ever.
         timeout: seconds after which a silent Redis counts as away.
+        connect_timeout: seconds in which a connection is to be made; by default the same.
         url: what another process can connect with, where there is such a thing; it may hold a password and is not shown.
         clock: what tells the time in place of Redis and of this machine.
     """
@@ -157,6 +161,7 @@ class RedisBackend:
         key_prefix: str = "rq",
         retry_for: float | None = 5.0,
         timeout: float = 5.0,
+        connect_timeout: float | None = None,
         url: str | None = None,
         clients: Clients | None = None,
         clock: Clock | None = None,
@@ -169,7 +174,10 @@ class RedisBackend:
         self.key_prefix = key_prefix
         self.exchange = Exchange(location, retry_for, given_clock=clock is not None)
         self.timeout = timeout
+        self.connect_timeout = timeout if connect_timeout is None else connect_timeout
         self.keys = Keys(key_prefix)
+        self._claiming: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+        """By worker, the beginnings of the executions of claims that are under way; heartbeats read it from their threads."""
         self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = (
             weakref.WeakKeyDictionary()
         )
@@ -216,18 +224,26 @@ class RedisBackend:
             home = self._homes[loop] = Home(self)
         return home
 
-    def patient(self) -> RedisBackend:
-        """Return a backend on the same server that waits for Redis for ever: a worker's."""
+    def patient(self, lease: float) -> RedisBackend:
+        """Return a backend on the same server that waits for Redis for ever: a worker's.
+
+        Args:
+            lease: seconds within which each of its connections notices that its peer has gone silent.
+        """
         return type(self)(
             self.connection,
             location=self.location,
             key_prefix=self.key_prefix,
             retry_for=None,
-            timeout=self.timeout,
+            timeout=self._bearable_silence(lease),
+            connect_timeout=self.connect_timeout,
             url=self.url,
             clients=self._clients,
             clock=self.clock,
         )
+
+    def _bearable_silence(self, lease: float) -> float:
+        return min(self.timeout, max(lease / 3, SHORTEST_S))
 
     def time(self) -> float:
         """Return the present, in seconds since the epoch, by the injected clock, else by this machine's.
@@ -314,7 +330,23 @@ class RedisBackend:
             replies = await self.exchange.send(line, commands)
             self._go_on_soon(replies)
             return Claimed(refused=_refused(ended, replies))
-        token, started_at = uuid4().hex[:24], self.time()
+        token = uuid4().hex[:TOKEN]
+        self._claiming[seat.worker] |= {token}
+        try:
+            return await self._settle_and_claim(line, seat, ended, commands, request, token)
+        finally:
+            self._claiming[seat.worker] -= {token}
+
+    async def _settle_and_claim(
+        self,
+        line: Line,
+        seat: Seat,
+        ended: Sequence[tuple[Claim, Outcome]],
+        commands: Sequence[Command],
+        request: ClaimRequest,
+        token: str,
+    ) -> Claimed:
+        started_at = self.time()
         claim_command = self._command(
             "claim",
             {
@@ -345,7 +377,11 @@ class RedisBackend:
         return outcome if reloads == self.exchange.reloads else replace(outcome, has_more=True)
 
     async def extend(self, seat: Seat, claims: Sequence[Claim], tally: Tally) -> Extended:
-        """Move the leases of a worker's runs on. Redis: 1 pipeline, one call per 256 runs."""
+        """Move the leases of a worker's runs on, also of those of a claim whose answer is still on its way.
+
+        Redis: 1 pipeline, one call per 256 runs.
+        """
+        claiming = self._claiming[seat.worker]
         named: dict[str, scripts.Arg] = {
             "worker": seat.worker,
             "instance": seat.instance,
@@ -356,6 +392,7 @@ class RedisBackend:
             "successes": tally.successes,
             "failures": tally.failures,
             "working_time": f"{tally.working_time_s:.6f}",
+            "claiming": " ".join(claiming),
         }
         commands = [
             self._command(
@@ -371,8 +408,11 @@ class RedisBackend:
             if isinstance(reply, BaseException):
                 raise reply
             raise_for(Verb.EXTEND, seat.worker, reply)
+        claiming |= self._claiming[seat.worker]
         standing = {
-            execution_id: job_id for job_id, execution_id in map(wire.run_of, replies[-1][4])
+            execution_id: job_id
+            for job_id, execution_id in map(wire.run_of, replies[-1][4])
+            if execution_id[:TOKEN] not in claiming
         }
         return Extended(
             lost=frozenset(one.decode() for reply in replies for one in reply[2]),
@@ -544,7 +584,7 @@ class RedisBackend:
         command = ["BZPOPMIN", *wakes, self.keys.doorbell(seat.worker), f"{max(timeout, 0.01):.3f}"]
         try:
             with self.home.lend("wait") as line:
-                reply = (await line.run([command], patience=timeout + READ_MARGIN_S))[0]
+                reply = (await line.run([command], patience=timeout))[0]
         except Exception as error:
             raise self.exchange.final(error) from error
         if isinstance(reply, BaseException):

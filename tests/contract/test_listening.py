@@ -7,7 +7,6 @@ import logging
 
 import pytest
 
-from aiorq2.backends import listener
 from aiorq2.backends.redis import RedisBackend
 from tests.contract.stage import opened
 from tests.support.chaos_proxy import ChaosProxy
@@ -119,17 +118,14 @@ async def test_subscription_made_while_redis_is_away_is_made_up_for(
         await eventually(both_are_heard)
 
 
-async def test_silent_subscription_is_replaced(
-    chaos_proxy: ChaosProxy, key_prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_silent_subscription_is_replaced(chaos_proxy: ChaosProxy, key_prefix: str) -> None:
     """A half-open connection says nothing any more, not even that it is lost; it is noticed by the missing pongs."""
-    monkeypatch.setattr(listener, "PING_S", 0.05)
     heard: list[bytes | None] = []
     async with opened(chaos_proxy.url, key_prefix=key_prefix, timeout=0.2) as backend:
         await backend.subscribe(f"{key_prefix}:one", heard.append)
 
         chaos_proxy.stall()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
         chaos_proxy.resume()
 
         await eventually(lambda: None in heard)
@@ -137,26 +133,22 @@ async def test_silent_subscription_is_replaced(
         await eventually(lambda: heard[-1] == b"a")
 
 
-async def test_quiet_subscription_is_kept(
-    redis_backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_quiet_subscription_is_kept(redis_url: str, key_prefix: str) -> None:
     """A channel on which nothing happens keeps its connection."""
-    monkeypatch.setattr(listener, "PING_S", 0.3)
     heard: list[bytes | None] = []
-    await redis_backend.subscribe(f"{redis_backend.key_prefix}:one", heard.append)
+    async with opened(redis_url, key_prefix=key_prefix, timeout=0.6) as backend:
+        await backend.subscribe(f"{key_prefix}:one", heard.append)
 
-    await asyncio.sleep(1)
+        await asyncio.sleep(1.5)
 
-    assert heard == []
+        assert heard == []
 
 
-async def test_close_is_not_held_up_by_a_ping(
-    backend_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_close_is_not_held_up_by_a_ping(backend_url: str, key_prefix: str) -> None:
     """Whenever a backend is closed, it is closed: no cancellation gets lost in what the listener is doing."""
-    monkeypatch.setattr(listener, "PING_S", 0.001)
     for n in range(10):
         async with asyncio.timeout(5), opened(backend_url, key_prefix=key_prefix) as backend:
+            backend.timeout = 0.002
             await backend.subscribe(f"{key_prefix}:one", lambda message: None)
             await asyncio.sleep(n / 10_000)
 

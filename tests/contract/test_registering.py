@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from aiorq2.backends.base import Seat, Tally
@@ -10,7 +13,8 @@ from aiorq2.errors import WorkerNameTaken
 from aiorq2.outcome import Finished
 from aiorq2.states import Verb
 from tests.contract import stage
-from tests.contract.stage import QUEUE, SEAT
+from tests.contract.stage import QUEUE, SEAT, TALLY
+from tests.support.chaos_proxy import ChaosProxy
 
 FIELDS: dict[str, str | int] = {
     "birth": "2024-05-01T12:00:00.000000Z",
@@ -246,6 +250,30 @@ async def test_heartbeat_names_every_run_of_the_worker(backend: RedisBackend) ->
     extended = await backend.extend(SEAT, [known], Tally())
 
     assert extended.standing == {known.execution_id: "known", unseen.execution_id: "unseen"}
+
+
+@pytest.mark.redis
+async def test_heartbeat_keeps_what_a_claim_has_started_that_is_not_answered_yet(
+    shaky: RedisBackend, redis_backend: RedisBackend, chaos_proxy: ChaosProxy
+) -> None:
+    """While an answer is on its way for longer than a lease, since it is large and the line slow, its jobs are nobody else's."""
+    await redis_backend.add([replace(stage.job_spec("large"), data=b"x" * 200_000)])
+    seat = Seat("w1", "i1", lease=0.6)
+    await shaky.claim(seat, stage.request(0))
+    await shaky.extend(seat, [], TALLY)
+    chaos_proxy.throttle(100_000)
+    claiming = asyncio.create_task(shaky.claim(seat, stage.request(1)))
+
+    while not claiming.done():
+        assert (await shaky.extend(seat, [], TALLY)).standing == {}
+        assert (await redis_backend.reap(QUEUE, max_deaths=3)).requeued == ()
+        await asyncio.sleep(0.1)
+
+    chaos_proxy.heal()
+    (claimed,) = (await claiming).claims
+    assert (await shaky.extend(seat, [claimed], TALLY)).lost == frozenset()
+    await stage.settle(shaky, claimed, stage.OUTCOMES[Verb.FINISH], seat)
+    assert await stage.status_of(redis_backend, "large") == "finished"
 
 
 async def test_unseen_runs_can_be_given_back(backend: RedisBackend) -> None:

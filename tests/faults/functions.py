@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import NoReturn
@@ -172,6 +174,48 @@ async def stubborn_once(ledger: str) -> str:
         except asyncio.CancelledError:
             return "late"
         return "never"
+
+
+def hoard(ledger: str, size: int) -> int:
+    """Take memory until there is no more, or ``size`` bytes."""
+    with entry(ledger):
+        return len([bytearray(2**24) for _ in range(size // 2**24)])
+
+
+async def open_all_files(ledger: str, gate: str) -> int:
+    """Keep as many files open as the process may have, until the file ``gate`` exists; return how many."""
+    with entry(ledger):
+        taken = []
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        deadline = time.monotonic() + LONG_S
+        while not os.access(gate, os.F_OK) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        for descriptor in taken:
+            os.close(descriptor)
+        return len(taken)
+
+
+async def open_one_file(ledger: str) -> None:
+    """Open a file, if that can be done."""
+    os.close(os.open(os.devnull, os.O_RDONLY))
+
+
+async def compute(value: int) -> int:
+    """Return twice the value; needs nothing."""
+    return 2 * value
+
+
+def close_everything() -> int:
+    """Close the standard streams and every socket of this process; return how many there were."""
+    closed = 0
+    for descriptor in range(256):
+        with suppress(OSError):
+            if descriptor < 3 or stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                socket.socket(fileno=os.dup(descriptor)).shutdown(socket.SHUT_RDWR)
+                closed += 1
+    return closed
 
 
 def kill_process(ledger: str) -> NoReturn:

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiorq2 import Job, JobStatus, Queue, connect
 from aiorq2.backends import scripts
+from aiorq2.options import EnqueueData
 from tests.faults import ledger
 from tests.faults.checker import SECRET
 from tests.faults.ledger import Run
@@ -65,6 +66,13 @@ class Site:
         worker = self.start_worker(*options, **settings)
         await listens(worker)
         return worker
+
+    async def enqueue_directly(self, queue: str, data: Sequence[EnqueueData]) -> list[Job]:
+        """Enqueue jobs on a way of one's own, not on the proxy."""
+        backend = connect(self.server.url)
+        jobs = await Queue(queue, backend).enqueue_many(data)
+        await backend.close()
+        return [await Job.fetch(job.id, self.backend) for job in jobs]
 
     # -- looking ---------------------------------------------------------------------------------------------------------
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from aiorq2 import Retry, connect
+from aiorq2 import JobStatus, Queue, Retry, connect
 from aiorq2.errors import BackendUnavailable
 from tests.faults import functions, settings
 from tests.faults.checker import Evidence, Plan, violations
@@ -75,11 +76,10 @@ async def test_network_that_is_narrow_carries_large_jobs(site: Site) -> None:
     long = await site.queue.enqueue(functions.work, site.ledger, 21, 20.0)
     await site.started(long)
     site.proxy.throttle(64 * 1024)
-    direct = connect(site.server.url)
-    queue = type(site.queue)("q", direct)
-
-    large = [await queue.enqueue(functions.weigh, site.ledger, noise(500_000)) for _ in range(2)]
-    await direct.close()
+    data = [
+        Queue.prepare_data(functions.weigh, (site.ledger, noise(500_000)), {}) for _ in range(2)
+    ]
+    large = await site.enqueue_directly("q", data)
 
     waited = [await job.wait(70) for job in [long, *large]]
     assert waited == [42, 500_000, 500_000]
@@ -90,6 +90,35 @@ async def test_network_that_is_narrow_carries_large_jobs(site: Site) -> None:
 def noise(size: int) -> str:
     """Return text that cannot be compressed by much."""
     return random.Random(size).randbytes(size // 2).hex()
+
+
+@pytest.mark.parametrize("lease", [5, pytest.param(15, marks=pytest.mark.faults_all)])
+async def test_silent_connections_are_replaced_within_the_lease(
+    site: Site, report: Report, lease: int
+) -> None:
+    """Every connection of an idle worker goes dead without a word: the one that it sleeps on, the one that it listens on,
+    the one that
+    it works on. New ones work."""
+    await site.worker(lease=lease)
+    await eventually(lambda: _sleeps(site) == 1, timeout=10)
+
+    site.proxy.stall_present()
+    dead_at = time.monotonic()
+    job = await site.queue.enqueue(functions.hold, site.ledger, site.gate())
+    (run,) = await site.started(job, timeout=3 * lease)
+    works = run.started_at - dead_at
+    await eventually(lambda: _sleeps(site) == 2, timeout=3 * lease, interval=0.05)
+    sleeps = time.monotonic() - dead_at
+    await eventually(lambda: _listeners(site) == 2, timeout=3 * lease, interval=0.05)
+    listens = time.monotonic() - dead_at
+
+    report(
+        f"lease {lease} s: silence noticed after {works:.1f} s (working), {sleeps:.1f} s (sleeping), {listens:.1f} s (listening)"
+    )
+    report.figure("silent", round(max(works, sleeps, listens) / lease, 2), lease=lease)
+    assert max(works, sleeps, listens) < lease + SLACK_S
+    await job.cancel()
+    await site.has_status(job, JobStatus.STOPPED)
 
 
 def _sleeps(site: Site) -> int:

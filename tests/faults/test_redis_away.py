@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from aiorq2 import Job, JobStatus, Queue, connect
+from aiorq2 import Job, JobStatus, Queue
 from aiorq2.errors import BackendFull, BackendRefused
 from tests.faults import functions, outages
 from tests.faults.checker import overlaps
@@ -300,13 +300,9 @@ class Usage:
 
 
 async def _fill_the_slots(site: Site) -> list[Job]:
-    """Enqueue as many jobs as the idle worker can run at once, by a way of our own."""
-    backend = connect(site.server.url)
-    queue = Queue("idle", backend)
+    """Enqueue as many jobs as the idle worker can run at once."""
     data = Queue.prepare_data(functions.work, (site.ledger, 1, 3.0))
-    jobs = await queue.enqueue_many([data] * SLOTS)
-    await backend.close()
-    return [await Job.fetch(job.id, site.backend) for job in jobs]
+    return await site.enqueue_directly("idle", [data] * SLOTS)
 
 
 async def _enqueue(queue: Queue, site: Site) -> Job:

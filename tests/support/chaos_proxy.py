@@ -25,6 +25,7 @@ from tests.support.chaos_rules import Cut, Loss, Matching, Trap, matches
 T = TypeVar("T")
 
 _CHUNK = 256 * 1024
+_SLICE_S = 0.05  # of a narrow line, so much is sent at a time
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s; closing then sends RST
 _INCOMPLETE = object()
 _PUBSUB = {b"message", b"pmessage", b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe"}
@@ -273,12 +274,10 @@ class ChaosProxy:
         """Take a connection that has ended off the list."""
         self._links.discard(link)
 
-    async def passage(self, size: int = 0) -> None:
-        """Wait as long as ``size`` bytes take on this network."""
+    async def passage(self) -> None:
+        """Wait as long as it takes to come from one side to the other."""
         if seconds := self._delay + self._jitter * random.random():
             await asyncio.sleep(seconds / 2)
-        if self._rate:
-            await asyncio.sleep(size / self._rate)
         await self._flowing.wait()
 
     def is_tired_of(self, idle_s: float) -> bool:
@@ -286,13 +285,14 @@ class ChaosProxy:
         return self._idle_limit is not None and idle_s > self._idle_limit
 
     async def send(self, writer: asyncio.StreamWriter, chunk: bytes) -> None:
-        """Write ``chunk``, in fragments if so wanted."""
-        step = self._step or len(chunk)
+        """Write ``chunk``, in fragments if so wanted, and no faster than the line is."""
+        rate = self._rate
+        step = self._step or (max(1, int(rate * _SLICE_S)) if rate else len(chunk))
         for start in range(0, len(chunk), step):
             writer.write(chunk[start : start + step])
             await writer.drain()
-            if step < len(chunk):
-                await asyncio.sleep(0)
+            if rate or step < len(chunk):
+                await asyncio.sleep(min(step, len(chunk) - start) / rate if rate else 0)
 
     def admits(self, commands: Sequence[bytes]) -> bool:
         """Spring the traps; False if a chunk that completes ``commands`` must not be forwarded."""
@@ -423,7 +423,7 @@ class _Link:
     async def _next(self, reader: asyncio.StreamReader) -> bytes:
         chunk = await reader.read(_CHUNK)
         self._busy_at = asyncio.get_running_loop().time()
-        await self._proxy.passage(len(chunk))
+        await self._proxy.passage()
         await self._flowing.wait()
         return chunk
 
