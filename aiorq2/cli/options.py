@@ -162,10 +162,12 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @option(
         "-u", "--url", also=("RQ_REDIS_URL", "REDIS_URL"), metavar="URL",
-        help="Where Redis is: redis://, rediss:// or unix://. Default: redis://localhost:6379/0",
+        help="Where Redis is: redis://, rediss://, unix://, redis+sentinel://h1,h2,h3/mymaster or redis+cluster://h1,h2,h3. "
+        "Default: redis://localhost:6379/0",
     )  # fmt: skip
     @option(
-        "--key-prefix", also=("RQ_KEY_PREFIX",), metavar="TEXT", help="What every key in Redis begins with. Default: rq"
+        "--key-prefix", also=("RQ_KEY_PREFIX",), metavar="TEXT",
+        help="What every key in Redis begins with. Default: rq, in a cluster {rq}",
     )  # fmt: skip
     @functools.wraps(command)
     def connected(*args: Any, url: str | None, key_prefix: str | None, **kwargs: Any) -> Any:
