@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
@@ -14,7 +12,7 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.shared import SharedClient
 from aiorq2.connections import DEFAULT, Connections
 from aiorq2.cron_sync import Synced
-from aiorq2.declared import Declarations, DeclaredCron
+from aiorq2.declared import Declarations, DeclaredCron, maker
 from aiorq2.decorated import Decorator, JobFunction
 from aiorq2.decorating import decorate
 from aiorq2.errors import InvalidOption
@@ -64,7 +62,7 @@ class RQ(Configurable):
         if url is not None:
             self.redis_url = url
         self._set(options)
-        self.name = self.name or _maker()
+        self.name = self.name or maker()
         self.jobs: dict[str, Callable[..., Any]] = {}
         """The functions that are jobs here, by their dotted names."""
         self.exception_handlers: list[ExceptionHandler] = []
@@ -95,8 +93,7 @@ class RQ(Configurable):
     async def surround(self, worker: Worker) -> AsyncIterator[None]:
         """Do what is to be done around the work of a worker."""
         async with self._hooks.around(worker):
-            for name in self._connections_of(worker):
-                await self.sync_crons(name, worker.working_backend)
+            await self._sync_where(worker.backend, worker.working_backend)
             yield
 
     def pin(self, app: Any) -> None:
@@ -239,7 +236,7 @@ class RQ(Configurable):
     ) -> Decorator:
         """Have a function called whenever the pattern says so: ``@rq.cron("0 0 12 * * ?")``. It becomes a job if it is none yet.
 
-        The entries are written when a worker of this ``RQ`` starts, and those that are declared no more are removed.
+        The entries are written when a worker or a scheduler of this ``RQ`` starts, and those that are declared no more are removed.
 
         Args:
             name: of the entry; by default the dotted name of the function.
@@ -342,20 +339,27 @@ class RQ(Configurable):
     ) -> Scheduler:
         """Return a scheduler for this queue, or for ``rq.scheduler_queue``, that looks every ``interval`` seconds, or every
         ``rq.scheduler_interval``."""
-        return self._scheduler(interval, queue, connection, None)
+
+        async def prepare(backend: RedisBackend) -> None:
+            await self._sync_where(scheduler.backend, backend)
+
+        scheduler = self._scheduler(interval, queue, connection, prepare=prepare)
+        return scheduler
 
     def _scheduler(
         self,
         interval: Duration | None,
         queue: str | None,
         connection: str | None,
-        backend: RedisBackend | None,
+        backend: RedisBackend | None = None,
+        **options: Any,
     ) -> Scheduler:
         settings = self.settings()
         return load_class(settings.scheduler_class, Scheduler, "scheduler_class")(
             self.get_queue(queue or settings.scheduler_queue, connection),
             settings.scheduler_interval if interval is None else interval,
             backend,
+            **options,
         )
 
     async def sync_crons(
@@ -366,7 +370,7 @@ class RQ(Configurable):
         dry_run: bool = False,
     ) -> Synced:
         """Have Redis hold the cron entries that are declared here, and none that were declared here once and are no more; what a
-        worker does when it starts.
+        worker and a scheduler do when they start.
 
         An entry whose module this process has not imported is not taken for one that is gone: the module is imported for it.
 
@@ -390,19 +394,8 @@ class RQ(Configurable):
             dry_run=dry_run,
         )
 
-    def _connections_of(self, worker: Worker) -> list[str]:
-        """Return the names of the connections that lead where a worker works."""
-        names = [DEFAULT, *self.settings().connections]
-        return [name for name in dict.fromkeys(names) if self.get_backend(name) is worker.backend]
-
-
-def _maker() -> str:
-    """Return the name of the module in which an ``RQ`` is being made; of the program's own, that of its file."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("aiorq2."):
-        frame = frame.f_back
-    name = str(frame.f_globals.get("__name__", ""))
-    if name != "__main__":
-        return name
-    spec, path = frame.f_globals.get("__spec__"), frame.f_globals.get("__file__")
-    return spec.name if spec is not None else Path(path).stem if path else name
+    async def _sync_where(self, meant: RedisBackend, way: RedisBackend) -> None:
+        """Sync the cron entries of the connections that lead to a backend, by way of another one that leads there."""
+        for name in dict.fromkeys([DEFAULT, *self.settings().connections]):
+            if self.get_backend(name) is meant:
+                await self.sync_crons(name, way)

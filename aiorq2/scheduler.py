@@ -18,7 +18,7 @@ from aiorq2.cron_sync import Synced, sync
 from aiorq2.errors import InvalidJobOperation, InvalidOption
 from aiorq2.job import Job
 from aiorq2.options import EnqueueOptions, as_names, checked_name
-from aiorq2.patrol import Patrol
+from aiorq2.patrol import Patrol, Prepare
 from aiorq2.queue import Queue
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
@@ -42,6 +42,7 @@ class Scheduler(Agenda):
         backend: where jobs live; default ``connect()``.
         serializer: as the queues'.
         handle_signals: have SIGTERM and SIGINT end ``run()``; default: in the main thread, unless somebody else handles them.
+        prepare: awaited by ``run()`` before it looks for the first time, with the backend that it goes by.
         connection: RQ's word for ``backend``.
 
     >>> scheduler = Scheduler("low", backend=backend)
@@ -57,6 +58,7 @@ class Scheduler(Agenda):
         *,
         serializer: str | Serializer | object | None = None,
         handle_signals: bool | None = None,
+        prepare: Prepare | None = None,
         connection: Any = None,
     ) -> None:
         if backend is not None and connection is not None:
@@ -72,6 +74,7 @@ class Scheduler(Agenda):
         self.serializer = resolve_serializer(serializer)
         self._queue = queue if isinstance(queue, Queue) else None
         self._handle_signals = handle_signals
+        self._prepare = prepare
         self._patrol: Patrol | None = None
 
     # -- once ------------------------------------------------------------------------------------------------------------
@@ -325,12 +328,12 @@ class Scheduler(Agenda):
         """
         names = as_names(queues, "queue")
         if burst:
-            await Patrol(self.backend, self.interval, names).sweep()
+            await Patrol(self.backend, self.interval, names, self._prepare).sweep()
             return
         if self._patrol is not None:
             raise InvalidJobOperation("this scheduler runs already; make another one")
         backend = self.backend.patient(NOTICES_S)
-        self._patrol = Patrol(backend, self.interval, names)
+        self._patrol = Patrol(backend, self.interval, names, self._prepare)
         try:
             with stopping_on_signals(self.request_stop, self._handle_signals):
                 await self._patrol.run()

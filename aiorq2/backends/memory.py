@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from aiorq2.backends.clients import Clients
@@ -54,9 +53,18 @@ def memory_backend(url: str, *, key_prefix: str, clock: Clock | None = None) -> 
     )
 
 
-@cache
+_SERVERS: dict[str, FakeServer] = {}
+
+
 def _server(name: str) -> FakeServer:
     """Return the one server of this name."""
     from fakeredis import FakeServer
 
-    return FakeServer()
+    if name not in _SERVERS:
+        _SERVERS[name] = FakeServer()
+    return _SERVERS[name]
+
+
+def forget(backend: MemoryBackend) -> None:
+    """Let go of the data of a backend's name: the next backend of that name begins anew."""
+    _SERVERS.pop(backend.location.removeprefix("memory://"), None)

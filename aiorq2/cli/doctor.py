@@ -13,7 +13,7 @@ import click
 
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.cli.failures import EXIT_FAILURE
-from aiorq2.cli.options import Connection, connection_options, duration, option
+from aiorq2.cli.options import Connection, connection_options, duration, option, program_name
 from aiorq2.cli.plain_text import is_terminal, printable
 from aiorq2.doctor import KINDS, Finding, Kind, Progress, Report, examine, mend
 
@@ -76,8 +76,10 @@ def _lines(report: Report, cases: Sequence[Case]) -> Iterator[str]:
 
 
 def _remedy(kind: Kind, mended: int | None) -> str:
+    if mended is None and kind.mending:
+        return f"--fix {kind.mending}"
     if mended is None:
-        return f"--fix {kind.mending}" if kind.mending else f"What to do: {kind.advice}"
+        return f"What to do: {kind.advice.replace('`aiorq2 ', f'`{program_name()} ')}"
     return f"Mended: {mended}" if mended else "Not mended: it has changed meanwhile, look again"
 
 

@@ -89,6 +89,13 @@ def rq_of(context: click.Context) -> RQ | None:
     return found
 
 
+def program_name() -> str:
+    """Return what the running command is a command of, as a user calls it: ``aiorq2``, or ``quart rq``."""
+    context = click.get_current_context(silent=True)
+    is_of_an_app = context is not None and PROGRAM_KEY in context.meta
+    return "quart rq" if is_of_an_app else "aiorq2"
+
+
 @contextmanager
 def _as_usage_error() -> Iterator[None]:
     try:

@@ -50,7 +50,7 @@ def _agreed(names: list[str]) -> bool:
 )  # fmt: skip
 @connection_options
 def suspend(connection: Connection, duration: float | None) -> None:
-    """Have all workers, rq's too, start no job until `aiorq2 resume`."""
+    """Have all workers, rq's too, start no job until `resume`."""
     connection.run(lambda backend: suspension.suspend(backend, duration))
     if duration is None:
         click.echo(

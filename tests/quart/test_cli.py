@@ -189,7 +189,7 @@ def test_commands_say_what_flask_rq2s_say(shell: Shell) -> None:
         "but then will automatically resume" in shell.rq("suspend", "--duration", "5")
     )
     assert "Suspending workers" in shell.rq("suspend")
-    assert "suspended" in shell.rq("info")
+    assert "suspended and start no job; `quart rq resume`" in shell.rq("info")
     assert "Resuming workers." in shell.rq("resume")
 
 
