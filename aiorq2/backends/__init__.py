@@ -116,5 +116,6 @@ def _shards(source: Any, count: int, key_prefix: str | None, **options: Any) -> 
         [
             connect(sources[number % len(sources)], key_prefix=prefix_of(prefix, number), **options)
             for number in range(count)
-        ]
+        ],
+        prefix,
     )

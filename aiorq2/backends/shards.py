@@ -29,8 +29,10 @@ class Shards:
     >>> await ShardedWorker(["mail", "reports"], shards).work()
     """
 
-    def __init__(self, backends: Sequence[RedisBackend]) -> None:
+    def __init__(self, backends: Sequence[RedisBackend], key_prefix: str | None = None) -> None:
         self.backends = tuple(backends)
+        self.key_prefix = key_prefix
+        """What the prefixes of all of them are made of, where that is known."""
 
     def __repr__(self) -> str:
         first = self.backends[0]
