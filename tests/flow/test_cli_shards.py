@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
+from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.shards import prefix_of, shard_of
 from tests.flow.cli_stage import Stage, is_one_sentence
 from tests.support.topologies import new_prefix
@@ -35,8 +37,13 @@ def stage(redis_url: str) -> Iterator[ShardedStage]:
     yield stage
     for number in range(4):
         one = Stage(redis_url, prefix_of(stage.key_prefix, number))
-        for key in one.library(lambda on: on.run(["KEYS", f"{on.key_prefix}:*"]))[0]:
-            one.library(lambda on, key=key: on.run(["DEL", key]))
+        keys = one.library(lambda on: on.run(["KEYS", f"{on.key_prefix}:*"]))[0]
+        one.library(partial(_deleted, keys=keys))
+
+
+async def _deleted(backend: RedisBackend, keys: list[bytes]) -> None:
+    for key in keys:
+        await backend.run(["DEL", key])
 
 
 def test_jobs_go_to_the_shard_of_their_queue_and_one_worker_runs_them(stage: ShardedStage) -> None:
@@ -65,7 +72,8 @@ def test_queues_are_emptied_and_workers_suspended_in_every_shard(stage: ShardedS
 
     assert stage.run("suspend").exit_code == 0
     assert all(
-        json.loads(stage.of(one).run("info", "--json").stdout)["suspended"] for one in (FIRST, SECOND)
+        json.loads(stage.of(one).run("info", "--json").stdout)["suspended"]
+        for one in (FIRST, SECOND)
     )
     assert stage.run("resume").exit_code == 0
     emptied = stage.run("empty", "--all", "--yes").stdout.splitlines()
@@ -76,7 +84,8 @@ def test_queues_are_emptied_and_workers_suspended_in_every_shard(stage: ShardedS
 def test_entries_are_found_in_whichever_shard_they_are(stage: ShardedStage) -> None:
     """They live with their queues; a scheduler sees to all shards."""
     for name in (FIRST, SECOND):
-        added = stage.run("cron", "add", f"at-{name}", "tests.support.jobs.nothing", "--pattern", "* * * * *", "-q", name)  # fmt: skip
+        call = [f"at-{name}", "tests.support.jobs.nothing", "--pattern", "* * * * *", "-q", name]
+        added = stage.run("cron", "add", *call)
         assert added.exit_code == 0, added.output
 
     listed = json.loads(stage.run("cron", "list", "--json").stdout)
