@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 IN_PARALLEL := -n $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-all test-matrix faults demo bench redis
+.PHONY: help setup fmt check test test-all test-matrix faults demo bench redis chromium
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ check: $(STAMP) ## Format, lint, types, layers, and freshness of the generated d
 test: $(STAMP) redis ## Run the tests that are not slow
 	@$(BIN)/python -m pytest -m 'not slow' $(IN_PARALLEL) $(ARGS)
 
-test-all: $(STAMP) redis ## Run every test, of the faults a selection
+test-all: $(STAMP) redis chromium ## Run every test, of the faults a selection
 	@$(BIN)/python -m pytest -m 'not faults_all' $(IN_PARALLEL) $(ARGS)
 
 faults: $(STAMP) redis ## Run every fault at full size, and print what was measured
@@ -61,3 +61,6 @@ bench: $(STAMP) ## Measure; pass options with ARGS="..."
 
 redis:
 	@scripts/ensure-redis
+
+chromium:
+	@scripts/ensure-chromium
