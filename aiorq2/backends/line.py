@@ -218,8 +218,10 @@ class Line:
             return await self._connection.read_response(disable_decoding=True)
         except ResponseError as error:
             if is_misplaced(error):
+                refusal = note_misplaced(self._connection, error)
+                if refusal is not None:
+                    return refusal
                 self._is_misplaced = True
-                note_misplaced(self._connection, error)
             return error
 
     def beside(self, address: Address) -> Line:

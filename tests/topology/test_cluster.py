@@ -11,7 +11,8 @@ import pytest
 from aiorq2 import JobStatus, Queue, connect
 from aiorq2.backends import inspect
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.errors import BackendUnavailable
+from aiorq2.errors import BackendRefused, BackendUnavailable
+from aiorq2.migration import import_rq_scheduler
 from tests.faults.figures import Report
 from tests.support import jobs
 from tests.support.redis_server import RedisServer
@@ -139,6 +140,25 @@ async def test_owner_of_the_slot_goes_silent(tmp_path: Path, report: Report) -> 
 
     report(f"cluster, silent node: workers resumed {resumed_s:.2f} s after the switch; {verdict}")
     assert resumed_s <= RESUME_S
+
+
+async def test_key_in_another_slot_is_refused() -> None:
+    """At once, and the way to one's own keys stays what it was: what the rq-scheduler package has left lies elsewhere."""
+    with Cluster() as cluster:
+        elsewhere = next(
+            key
+            for key in map(str, range(1000))
+            if cluster.owner(cluster.slot(key)) is not cluster.owner(cluster.slot(PREFIX))
+        )
+        backend = connect(cluster.url, retry_for=30)
+        await Queue("q", backend).enqueue(jobs.nothing)
+
+        for key in (elsewhere, f"{{{elsewhere}}}"):
+            with pytest.raises(BackendRefused, match=r"a key outside of '\{rq\}' was asked for"):
+                await import_rq_scheduler(backend, serializer="json", key=key)
+
+        assert await Queue("q", backend).count() == 1
+        await backend.close()
 
 
 async def test_node_without_a_replica_is_killed() -> None:
