@@ -89,7 +89,8 @@ class Declarations:
         version: float | None,
         dry_run: bool,
     ) -> Synced:
-        """Write the entries that go to a connection, and remove those of this source that are declared no more.
+        """Write the entries that go to a connection, and remove those of this source that are declared no more; of several shards,
+        those of the scheduler's.
 
         Raises:
             InvalidJobOperation: another program declares an entry of this name.
@@ -100,6 +101,7 @@ class Declarations:
             for entry in self.entries.values()
             if entry.connection(helpers[entry.func_name]) == connection
         ]
+        specs = [spec for spec in specs if scheduler.is_home_of(spec.queue)]
         try:
             return await scheduler.sync(
                 specs, source=source, version=version, dry_run=dry_run, keep=keep

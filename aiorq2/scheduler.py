@@ -37,7 +37,8 @@ class Scheduler(Agenda):
     there is no worker that may.
 
     Args:
-        queue: the queue of what is scheduled, unless it says otherwise: a name or a ``Queue``.
+        queue: the queue of what is scheduled, unless it says otherwise: a name or a ``Queue``. Of several shards, the scheduler is
+            for that in which it lives.
         interval: how often ``run()`` looks, in seconds, though nothing that it has heard of is due: jobs that rq has scheduled.
         backend: where jobs live; default ``connect()``.
         serializer: as the queues'.
@@ -346,6 +347,11 @@ class Scheduler(Agenda):
         if self._patrol is not None:
             self._patrol.stop()
 
+    def is_home_of(self, queue: str | None) -> bool:
+        """Return whether a queue (by default the scheduler's) lives where this scheduler writes: of several shards, one has it."""
+        home = self._queue_for(queue).backend
+        return (home.location, home.key_prefix) == (self.backend.location, self.backend.key_prefix)
+
     # -- inside ----------------------------------------------------------------------------------------------------------
 
     def _queue_for(self, name: str | None) -> Queue:
@@ -380,5 +386,11 @@ class Scheduler(Agenda):
         return round(await crons.now(self.backend) + delay, 3)
 
     async def _write(self, spec: CronSpec, mode: crons.Mode, *, anonymous: bool = False) -> CronJob:
-        await write(self.backend, spec, self._queue_for(spec.queue), mode, anonymous=anonymous)
+        queue = self._queue_for(spec.queue)
+        if not self.is_home_of(spec.queue):
+            raise InvalidOption(
+                f"cron {spec.name!r}: queue {queue.name!r} lives in {queue.backend.key_prefix}, and this scheduler writes to"
+                f" {self.backend.key_prefix}: an entry lives with its queue, take the scheduler of that one"
+            )
+        await write(self.backend, spec, queue, mode, anonymous=anonymous)
         return await CronJob.fetch(spec.name, self.backend, self.serializer)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class MemoryBackend(RedisBackend):
     """The verbs on a fakeredis, which is never silent: while it is busy, so is this process."""
 
+    has_replicas = False
+
     def _bearable_silence(self, lease: float) -> float:
         return self.timeout
 

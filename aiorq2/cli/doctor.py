@@ -46,24 +46,35 @@ def doctor(
 ) -> None:
     """Look for what is wrong: lost jobs, dead leases, leftovers of dead workers, keys that stay for ever, settings of Redis.
 
-    Changes nothing without --fix. Exit status: 0 all is well, or was mended; 1 something is wrong.
+    Changes nothing without --fix. Exit status: 0 all is well, or was mended; 1 something is wrong. Of
+    several shards, each is looked at by itself.
     """
-    report, cases = connection.run(lambda backend: _consulted(backend, fix, **asked))
-    for line in [_as_json(report, cases)] if as_json else _lines(report, cases):
-        click.echo(line)
-    context.exit(0 if report.is_complete and all(mended for _, mended in cases) else EXIT_FAILURE)
+    seen = connection.run_each(lambda backend: _consulted(backend, fix, **asked))
+    for where, report, cases in seen:
+        if len(seen) > 1 and not as_json:
+            click.echo(f"{where}:")
+        for line in [_as_json(report, cases)] if as_json else _lines(report, cases):
+            click.echo(line)
+    is_well = all(
+        report.is_complete and all(mended for _, mended in cases) for _, report, cases in seen
+    )
+    context.exit(0 if is_well else EXIT_FAILURE)
 
 
 async def _consulted(
     backend: RedisBackend, fix: bool, **asked: Any
-) -> tuple[Report, Sequence[Case]]:
-    """Examine, and mend if that was asked for."""
+) -> tuple[str, Report, Sequence[Case]]:
+    """Examine, and mend if that was asked for; returns which keys as well."""
     with _progress() as show:
         report = await examine(backend, on_progress=show, **asked)
-    return report, [
-        (one, await mend(backend, one) if fix and one.can_be_mended else None)
-        for one in report.findings
-    ]
+    return (
+        backend.key_prefix,
+        report,
+        [
+            (one, await mend(backend, one) if fix and one.can_be_mended else None)
+            for one in report.findings
+        ],
+    )
 
 
 def _lines(report: Report, cases: Sequence[Case]) -> Iterator[str]:
