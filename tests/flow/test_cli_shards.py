@@ -77,7 +77,8 @@ def test_queues_are_emptied_and_workers_suspended_in_every_shard(stage: ShardedS
 def test_entries_are_found_in_whichever_shard_they_are(stage: ShardedStage) -> None:
     """They live with their queues; a scheduler sees to all shards."""
     for name in (FIRST, SECOND):
-        added = stage.run("cron", "add", f"at-{name}", "tests.support.jobs.nothing", "--pattern", "* * * * *", "-q", name)  # fmt: skip
+        job = ("tests.support.jobs.nothing", "-q", name)
+        added = stage.run("cron", "add", f"at-{name}", *job, "--pattern", "* * * * *")
         assert added.exit_code == 0, added.output
 
     listed = json.loads(stage.run("cron", "list", "--json").stdout)
