@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.shards import prefix_of, shard_of
 from tests.flow.cli_stage import Stage, is_one_sentence
 from tests.support.topologies import new_prefix
@@ -35,8 +36,13 @@ def stage(redis_url: str) -> Iterator[ShardedStage]:
     yield stage
     for number in range(4):
         one = Stage(redis_url, prefix_of(stage.key_prefix, number))
-        for key in one.library(lambda on: on.run(["KEYS", f"{on.key_prefix}:*"]))[0]:
-            one.library(lambda on, key=key: on.run(["DEL", key]))
+        one.library(_forget)
+
+
+async def _forget(backend: RedisBackend) -> None:
+    """Delete everything."""
+    for key in (await backend.run(["KEYS", f"{backend.key_prefix}:*"]))[0]:
+        await backend.run(["DEL", key])
 
 
 def test_jobs_go_to_the_shard_of_their_queue_and_one_worker_runs_them(stage: ShardedStage) -> None:
