@@ -245,6 +245,25 @@ async def test_circle_of_a_parent_that_has_expired_is_seen(backend: RedisBackend
     assert await Job.exists("other", backend)
 
 
+async def test_circle_that_nobody_has_seen_is_cut_by_a_person(backend: RedisBackend) -> None:
+    """One parent was not there yet when the scheduled job came; both wait until one of them is cancelled or enqueued anew."""
+    queue = Queue("q", backend)
+    for cut in ("cancel", "enqueue"):
+        first = await queue.enqueue_in(60, jobs.nothing, job_id=f"{cut}-1", depends_on=f"{cut}-2")
+        second = await queue.enqueue(jobs.nothing, job_id=f"{cut}-2", depends_on=first)
+        await backend.reschedule(first.id, 1.0)
+        await drain(backend)
+        assert await statuses(first, second) == ["deferred", "deferred"]
+
+        if cut == "cancel":
+            await second.cancel(enqueue_dependents=True)
+        else:
+            await queue.enqueue(jobs.nothing, job_id=second.id)
+        await drain(backend)
+
+        assert await statuses(first) == ["finished"]
+
+
 # -- shapes ------------------------------------------------------------------------------------------
 
 
