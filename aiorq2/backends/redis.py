@@ -278,7 +278,7 @@ class RedisBackend:
 
         Raises:
             DuplicateJobError: ``unique`` and the id is taken.
-            InvalidJobOperation: a job with this id is running.
+            InvalidJobOperation: a job with this id is running, or one of its parents waits for it.
             NotDurable: a job has fewer replicas than it asks for (``spec.durable``); all are enqueued.
 
         Redis: 1 pipeline, shared with concurrent calls, ``add.lua`` per job.
