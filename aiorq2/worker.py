@@ -288,6 +288,7 @@ class Worker(Roster):
             ),
             on_settled=self._aftermath.settled,
             ticker=self._ticker,
+            max_deaths=self._max_deaths,
         )
         return self._pump
 
