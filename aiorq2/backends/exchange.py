@@ -64,17 +64,20 @@ class Exchange:
             BackendRefused: it does not want us.
         """
         patience = self._retry_for if retry_for == -1 else retry_for
-        deadline = None if patience is None else asyncio.get_running_loop().time() + patience
+        loop = asyncio.get_running_loop()
+        deadline = None if patience is None else loop.time() + patience
         replies: list[Any] = [None] * len(commands)
         open_ = list(range(len(commands)))
         attempt = 0
         while open_:
-            open_, error = await self._round(line, commands, replies, open_)
+            # A peer that is silent takes no more than is left, but for the only try where nothing is repeated.
+            left = None if deadline is None or not patience else deadline - loop.time()
+            open_, error = await self._round(line, commands, replies, open_, left)
             if error is None:
                 continue
             attempt += 1
             pause = backoff(attempt, base=0.02, cap=1.0)
-            if deadline is not None and asyncio.get_running_loop().time() + pause > deadline:
+            if deadline is not None and loop.time() + pause > deadline:
                 raise BackendUnavailable(
                     f"Redis at {self._location} {_plain(error)}; the call can be repeated"
                 ) from error
@@ -88,11 +91,16 @@ class Exchange:
         return replies
 
     async def _round(
-        self, line: Line, commands: Sequence[Command], replies: list[Any], open_: list[int]
+        self,
+        line: Line,
+        commands: Sequence[Command],
+        replies: list[Any],
+        open_: list[int],
+        left: float | None,
     ) -> tuple[list[int], BaseException | None]:
         """Send the commands that are open; returns those that still are, and why (None: only their scripts were missing)."""
         try:
-            answers = await line.run([commands[index] for index in open_])
+            answers = await line.run([commands[index] for index in open_], within=left)
         except Exception as error:
             if self._passes(error):
                 return open_, error
