@@ -126,7 +126,7 @@ class Queue(QueueContents):
             InvalidOption: an option that cannot be meant, or a function that a worker could not find.
             SerializationError, PayloadTooLarge: the arguments cannot be carried.
             DuplicateJobError: ``unique=True`` and the id is taken.
-            InvalidJobOperation: a job with this ``job_id`` is running.
+            InvalidJobOperation: a job with this ``job_id`` is running, or one that it depends on waits for a job of this id.
             BackendUnavailable: Redis was away for too long; the call may be repeated with the same ``job_id``.
             NotDurable: ``durable=``, and too few replicas have the job; it is enqueued, and the call may be repeated.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ Command = Sequence[Arg]
 
 SLOWEST_BYTES_PER_S = 32 * 1024
 """A line that carries less counts as dead."""
+SHORTEST_S = 0.02
+"""Even who has no time left waits so long for an answer."""
 
 _TRANSIENT = (
     "LOADING",
@@ -154,7 +157,9 @@ class Line:
         self._bearable_s = timeout
         self._is_misplaced = False
 
-    async def run(self, commands: Sequence[Command], *, patience: float = 0.0) -> list[Any]:
+    async def run(
+        self, commands: Sequence[Command], *, patience: float = 0.0, within: float | None = None
+    ) -> list[Any]:
         """Send all commands in one write and return their replies, error replies among them as exceptions.
 
         A command that was sent may have run even though this raises. A cancelled or failed exchange drops the connection,
@@ -162,17 +167,20 @@ class Line:
 
         Args:
             patience: further seconds to wait for the reply, for commands that block.
+            within: seconds after which nobody wants to wait any longer, should the peer be silent.
         """
+        longest = math.inf if within is None else max(within, SHORTEST_S)
         connection = self._connection
         packed = connection.pack_commands(commands)
         self._bearable_s = self._timeout + patience
         patience += sum(map(len, packed)) / SLOWEST_BYTES_PER_S
         try:
             if not connection.is_connected:
-                async with asyncio.timeout(self._connect_timeout):
+                async with asyncio.timeout(min(self._connect_timeout, longest)):
                     await connection.connect()
                 self._listen_closely()
-            async with asyncio.timeout(self._timeout + patience) as self._silence:
+            silence = min(self._timeout, longest)
+            async with asyncio.timeout(silence + patience) as self._silence:
                 await self._write(packed)
                 replies = [await self._reply() for _ in commands]
         except (TimeoutError, RedisTimeoutError) as error:

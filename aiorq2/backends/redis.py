@@ -22,7 +22,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.connection import AbstractConnection
 
-from aiorq2.backends import scripts, wire
+from aiorq2.backends import scripts, settling, wire
 from aiorq2.backends.base import (
     Claim,
     Claimed,
@@ -278,7 +278,7 @@ class RedisBackend:
 
         Raises:
             DuplicateJobError: ``unique`` and the id is taken.
-            InvalidJobOperation: a job with this id is running.
+            InvalidJobOperation: a job with this id is running, or one of its parents waits for it.
             NotDurable: a job has fewer replicas than it asks for (``spec.durable``); all are enqueued.
 
         Redis: 1 pipeline, shared with concurrent calls, ``add.lua`` per job.
@@ -331,7 +331,7 @@ class RedisBackend:
 
         When the connection breaks, the settles are repeated; the claim is not: what it may have started is given back.
 
-        Redis: 1 pipeline, one script per outcome and one ``claim.lua``.
+        Redis: 1 pipeline, one script per 64 plain successes, one for each other outcome, and one ``claim.lua``.
         """
         with self.home.lend("settle") as line:
             return await self._settle(line, seat, ended, request)
@@ -343,15 +343,15 @@ class RedisBackend:
         ended: Sequence[tuple[Claim, Outcome]],
         request: ClaimRequest | None,
     ) -> Claimed:
-        commands = [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
+        ends = settling.ends_of(seat, ended, self._command)
         if request is None:
-            replies = await self.exchange.send(line, commands)
+            replies = await self.exchange.send(line, [one.command for one in ends])
             self._go_on_soon(replies)
-            return Claimed(refused=_refused(ended, replies))
+            return Claimed(refused=settling.refused(ends, replies))
         token = uuid4().hex[:TOKEN]
         self._claiming[seat.worker] |= {token}
         try:
-            return await self._settle_and_claim(line, seat, ended, commands, request, token)
+            return await self._settle_and_claim(line, seat, ends, request, token)
         finally:
             self._claiming[seat.worker] -= {token}
 
@@ -359,8 +359,7 @@ class RedisBackend:
         self,
         line: Line,
         seat: Seat,
-        ended: Sequence[tuple[Claim, Outcome]],
-        commands: Sequence[Command],
+        ends: Sequence[settling.Ends],
         request: ClaimRequest,
         token: str,
     ) -> Claimed:
@@ -380,6 +379,7 @@ class RedisBackend:
             },
             request.queues,
         )
+        commands = [one.command for one in ends]
         reloads = self.exchange.reloads
         try:
             replies = await self.exchange.send(line, [*commands, claim_command], retry_for=0)
@@ -388,10 +388,10 @@ class RedisBackend:
             await self._give_back_unseen(seat, line, token)
             await asyncio.sleep(LOST_CLAIM_PAUSE_S)
             # Nobody knows what waits: without another claim a marker would be lost, and a burst would end too early.
-            return Claimed(has_more=True, refused=_refused(ended, recovered))
+            return Claimed(has_more=True, refused=settling.refused(ends, recovered))
         claimed = replies.pop()
         self._go_on_soon(replies)
-        outcome = self._claimed(seat, started_at, claimed, _refused(ended, replies))
+        outcome = self._claimed(seat, started_at, claimed, settling.refused(ends, replies))
         return outcome if reloads == self.exchange.reloads else replace(outcome, has_more=True)
 
     async def extend(self, seat: Seat, claims: Sequence[Claim], tally: Tally) -> Extended:
@@ -734,19 +734,7 @@ class RedisBackend:
 
 def _has_more(reply: Any) -> bool:
     """Whether the script with this reply has left dependents to be freed."""
-    return isinstance(reply, list) and reply[1:] == [1]
-
-
-def _refused(
-    ended: Sequence[tuple[Claim, Outcome]], replies: Sequence[Any]
-) -> tuple[tuple[Claim, Reply], ...]:
-    refused = []
-    for (claim, _), reply in zip(ended, replies, strict=True):
-        if isinstance(reply, BaseException):
-            log.error("job %s could not be settled: %s", claim.job_id, reply)
-        elif reply[0] != b"OK":
-            refused.append((claim, Reply(reply[0].decode())))
-    return tuple(refused)
+    return isinstance(reply, list) and reply[1:2] == [1]
 
 
 def _readable(seat: Seat, started_at: float, jobs: Sequence[Any]) -> Iterator[Claim]:

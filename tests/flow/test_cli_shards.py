@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 
@@ -37,12 +36,12 @@ def stage(redis_url: str) -> Iterator[ShardedStage]:
     yield stage
     for number in range(4):
         one = Stage(redis_url, prefix_of(stage.key_prefix, number))
-        keys = one.library(lambda on: on.run(["KEYS", f"{on.key_prefix}:*"]))[0]
-        one.library(partial(_deleted, keys=keys))
+        one.library(_forget)
 
 
-async def _deleted(backend: RedisBackend, keys: list[bytes]) -> None:
-    for key in keys:
+async def _forget(backend: RedisBackend) -> None:
+    """Delete everything."""
+    for key in (await backend.run(["KEYS", f"{backend.key_prefix}:*"]))[0]:
         await backend.run(["DEL", key])
 
 
@@ -84,8 +83,8 @@ def test_queues_are_emptied_and_workers_suspended_in_every_shard(stage: ShardedS
 def test_entries_are_found_in_whichever_shard_they_are(stage: ShardedStage) -> None:
     """They live with their queues; a scheduler sees to all shards."""
     for name in (FIRST, SECOND):
-        call = [f"at-{name}", "tests.support.jobs.nothing", "--pattern", "* * * * *", "-q", name]
-        added = stage.run("cron", "add", *call)
+        job = ("tests.support.jobs.nothing", "-q", name)
+        added = stage.run("cron", "add", f"at-{name}", *job, "--pattern", "* * * * *")
         assert added.exit_code == 0, added.output
 
     listed = json.loads(stage.run("cron", "list", "--json").stdout)
