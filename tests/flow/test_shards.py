@@ -174,7 +174,7 @@ async def test_worker_is_one_to_each_shard(shards: Shards) -> None:
 
     await eventually(lambda: is_listed(here))
     await eventually(lambda: is_listed(there))
-    await shards.of(there).command("w", '{"command": "shutdown"}')
+    await eventually(lambda: shards.of(there).command("w", '{"command": "shutdown"}'))
     async with asyncio.timeout(10):
         await working
 

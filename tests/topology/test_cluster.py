@@ -81,6 +81,7 @@ def _promoted(cluster: Cluster, slot: int, old: Node) -> Node:
     return cluster.owner(slot)
 
 
+@pytest.mark.faults_all
 async def test_owner_of_the_slot_is_killed(tmp_path: Path, report: Report) -> None:
     """Its replica takes over; callers wait, workers go on by themselves."""
     with Cluster(replicas=1) as cluster:
@@ -100,6 +101,7 @@ async def test_owner_of_the_slot_is_killed(tmp_path: Path, report: Report) -> No
     assert all(killed_at - load.acknowledged[one] < 0.5 for one in verdict.lost_by_redis)
 
 
+@pytest.mark.faults_all
 async def test_planned_failover(tmp_path: Path, report: Report) -> None:
     """CLUSTER FAILOVER waits for the replica: nothing is lost, nothing runs twice."""
     with Cluster(replicas=1) as cluster:
@@ -119,6 +121,7 @@ async def test_planned_failover(tmp_path: Path, report: Report) -> None:
     assert verdict.lost_by_redis == []
 
 
+@pytest.mark.faults_all
 async def test_owner_of_the_slot_goes_silent(tmp_path: Path, report: Report) -> None:
     """Its connections stay open; that another node has the slot now is noticed all the same."""
     with Cluster(replicas=1) as cluster:
@@ -161,6 +164,7 @@ async def test_key_in_another_slot_is_refused() -> None:
         await backend.close()
 
 
+@pytest.mark.faults_all
 async def test_node_without_a_replica_is_killed() -> None:
     """What lives on other nodes goes on; who wants its keys waits, and is told so when his time is over."""
     with Cluster() as cluster:

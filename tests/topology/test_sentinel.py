@@ -68,6 +68,7 @@ async def test_crash_of_the_master(tmp_path: Path, report: Report) -> None:
     assert all(killed_at - load.acknowledged[one] < 0.5 for one in verdict.lost_by_redis)
 
 
+@pytest.mark.faults_all
 async def test_planned_failover(tmp_path: Path, report: Report) -> None:
     """SENTINEL FAILOVER on a master that wants a replica for its writes: the same, and nothing is lost but what was in flight."""
     with SentinelTrio(extra=["--min-replicas-to-write", "1"]) as trio:
@@ -83,6 +84,7 @@ async def test_planned_failover(tmp_path: Path, report: Report) -> None:
     assert resumed_s <= RESUME_S
 
 
+@pytest.mark.faults_all
 @pytest.mark.parametrize("durable", [None, Durable(1, "500ms")], ids=["default", "durable=1"])
 async def test_replication_was_cut_before_the_crash(
     tmp_path: Path, report: Report, durable: Durable | None
@@ -111,6 +113,7 @@ async def test_replication_was_cut_before_the_crash(
         assert verdict.not_durable
 
 
+@pytest.mark.faults_all
 async def test_master_that_goes_silent(tmp_path: Path, report: Report) -> None:
     """Frozen, or cut off: its connections stay open and say nothing; the word of the sentinels is enough to leave it."""
     with SentinelTrio() as trio:
@@ -127,6 +130,7 @@ async def test_master_that_goes_silent(tmp_path: Path, report: Report) -> None:
     assert resumed_s <= RESUME_S
 
 
+@pytest.mark.faults_all
 async def test_master_that_only_the_sentinels_have_lost() -> None:
     """Clients could still write to the old master; they follow the sentinels, whose master it no longer is."""
     with SentinelTrio(password="m4ster", watcher="watch") as trio:
