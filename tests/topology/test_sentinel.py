@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
-from aiorq2 import Durable, Queue, connect
+from aiorq2 import RQ, Durable, Queue, connect
 from aiorq2.errors import BackendUnavailable
 from tests.faults.figures import Report
 from tests.support import jobs
@@ -152,6 +153,27 @@ async def test_master_that_only_the_sentinels_have_lost() -> None:
         job = await queue.enqueue(jobs.nothing)
         assert old.command("EXISTS", backend.keys.job(job.id)) == 0
         await backend.close()
+
+
+async def test_connection_of_an_rq_follows_the_master() -> None:
+    """``rq.connection``, for commands of one's own: what it sends after a failover is at the new master."""
+    with SentinelTrio() as trio:
+        rq = RQ(trio.url)
+        async with rq, rq.connection as client:
+            await client.set("mine", 1)
+            old = trio.master
+            trio.fail_over()
+            new = await asyncio.to_thread(trio.wait_for_switch, old)
+
+            async def arrives() -> bool:
+                try:
+                    await client.set("mine", 2)
+                except redis.RedisError:  # its connection was the old master's
+                    return False
+                return bool(new.command("GET", "mine") == b"2")
+
+            await eventually(arrives, timeout=RESUME_S)
+            assert (await client.role())[0] == b"master"
 
 
 async def test_all_sentinels_down() -> None:
