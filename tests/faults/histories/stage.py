@@ -26,6 +26,8 @@ class Stage(RuleBasedStateMachine):
 
     url: ClassVar[str] = ""
     count: ClassVar[int] = 0
+    called: ClassVar[set[str]]
+    """The scripts that were called in any history."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +43,13 @@ class Stage(RuleBasedStateMachine):
 
     async def _connect(self) -> RedisBackend:
         backend = connect(self.url, key_prefix=f"t{uuid4().hex[:12]}")
+        command = backend._command
+
+        def note(name: str, *arguments: Any) -> Any:
+            self.called.add(name)
+            return command(name, *arguments)
+
+        backend._command = note  # type: ignore[assignment, method-assign]
         backend.release = _nothing  # type: ignore[method-assign]  # a slice at a time, here: see `settled`
         return backend
 
