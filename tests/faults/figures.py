@@ -40,6 +40,10 @@ DEMANDS: dict[str, tuple[str, str]] = {
     "caller": ("enqueue with Redis away: told, beyond the time limit", "≤ 0.2 s"),
     "points": ("a kill at every Redis call that the worker awaits", "I1–I5 at each"),
     "histories": ("random histories of all verbs against the model", "2 000, equal states"),
+    "waiting": ("a queue of a million: memory of a job that waits", "≤ that of rq"),
+    "slices": ("100 000 dependents, a million stale entries: slowest script", "≤ 5 to 10 ms"),
+    "idle": ("200 idle workers: commands per second and worker", "≤ 1"),
+    "reconnect": ("Redis restarts beneath 200 workers: all are back", "≤ 5 s"),
     "soak": ("soak", "RSS slope ≤ 1 MB per million jobs; keys back to the constant set"),
 }
 """What is demanded, by the name under which it is measured: the sentence, and the number."""
