@@ -104,6 +104,18 @@ def url_in_environment() -> str | None:
 _VARIABLES = ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL")
 
 
+def _check_address(url: str) -> None:
+    """Refuse a port and a database that redis-py would replace by the usual ones without a word.
+
+    Raises:
+        ValueError: one of them cannot be meant.
+    """
+    parts = urlsplit(url)
+    database = parts.path.strip("/")
+    if parts.port == 0 or (parts.scheme != "unix" and database and not database.isdecimal()):
+        raise ValueError
+
+
 def _pool_of(source: Any) -> ConnectionPool:
     if isinstance(source, str):
         if not source.startswith(_SCHEMES):
@@ -111,6 +123,7 @@ def _pool_of(source: Any) -> ConnectionPool:
                 f"a backend URL begins with one of {', '.join(_SCHEMES)}, not {urlsplit(source).scheme!r}"
             )
         try:
+            _check_address(source)
             pool: ConnectionPool = ConnectionPool.from_url(source)
         except ValueError:  # whose text may quote the password
             raise InvalidOption(

@@ -300,7 +300,6 @@ async def test_scale_of_results_and_of_strangers(
     await eventually(lambda: _no_worker_is_left(plain_server), timeout=90, interval=0.5)
 
     used = {name: after.get(name, 0) - before.get(name, 0) for name in UNBOUNDED}
-    (left,) = await backend.run(["DBSIZE"])
     (names,) = await backend.run(["KEYS", "rq:*"])
     kept = {name for name in names if b":aio:replay:" not in name}  # those end within a minute
     report(
@@ -308,7 +307,8 @@ async def test_scale_of_results_and_of_strangers(
     )
     assert set(used.values()) == {0}
     assert kept <= {b"rq:queues"}
-    assert await backend.run(["DBSIZE"]) == [strangers + len(names)]
+    (size,) = await backend.run(["DBSIZE"])
+    assert strangers <= size <= strangers + len(names)
 
 
 def _no_worker_is_left(server: RedisServer) -> bool:
