@@ -35,7 +35,8 @@ async def test_reply_lost_of_enqueue_claim_and_settle(site: Site, report: Report
         for _ in range(2):
             await site.worker("--concurrency", "4", url=workers_way.url, lease=15)
         lose(site.proxy, "add")
-        lose(workers_way, "claim", "finish", "retry", "fail", "give_back", "extend", "reap")
+        ends = ("finish_many", "finish", "retry", "fail", "give_back")
+        lose(workers_way, "claim", *ends, "extend", "reap")
 
         plans: dict[str, Plan] = {}
         for number in range(JOBS):
