@@ -65,7 +65,7 @@ def test_row_names_a_test_that_exists_or_says_why_not(row: str) -> None:
 def test_table_knows_every_test_of_a_fault() -> None:
     """Every test of real processes in ``tests/faults/`` stands in some row: nothing is tested that the table does not tell of."""
     named = {one for row in _rows() for one in _named(row)}
-    tools = {"test_checker", "test_model", "test_table"}
+    tools = {"test_checker", "test_figures", "test_model", "test_table"}
     missing = []
     for path in sorted((TESTS / "faults").glob("test_*.py")):
         if path.stem not in tools:
