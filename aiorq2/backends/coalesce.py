@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiorq2.backends.line import Command
+from aiorq2.errors import InvalidOption
 
 MAX_COMMANDS = 256
 """How many commands share a pipeline, unless told otherwise."""
@@ -73,6 +74,10 @@ class Coalescer:
     async def _replies(self, commands: list[Command]) -> list[Any]:
         try:
             return await self._send(commands)
+        except UnicodeEncodeError as error:  # before anything was sent
+            if len(commands) == 1:
+                return [InvalidOption(f"what is no text cannot be sent to Redis: {error.reason}")]
+            return [(await self._replies([command]))[0] for command in commands]
         except Exception as error:  # noqa: BLE001  whatever it is, it belongs to each of the callers
             return [error] * len(commands)
 

@@ -70,7 +70,7 @@ def _run(url: str, examples: int, seeds: Sequence[int]) -> int:
         try:
             run_state_machine_as_test(seed(number)(machine), settings=how)
         except BaseException as error:
-            error.add_note(f"seed {number}: it comes again with FAULT_SEED={number} FAULT_SEEDS=1")
+            error.add_note(f"seed {number}: it comes again with FAULT_SEEDS={number}")
             raise
         count += machine.count
     assert {script.stem for script in SCRIPTS.glob("*.lua")} - called == LEFT_OUT.keys()
