@@ -54,7 +54,7 @@ demo: $(STAMP) ## Count the words of the standard library, one job a file, in me
 	@$(BIN)/python examples/wordcount.py $(ARGS)
 
 bench: $(STAMP) ## Measure; pass options with ARGS="..."
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 redis:
 	@scripts/ensure-redis

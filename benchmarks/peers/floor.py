@@ -5,11 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 
-from peers import tally
-from peers.aiorq2 import CONCURRENCY, PACKAGES, PYTHON, SHARE, producer, results, stored, waiting
+from . import Setup, tally
+from .aiorq2 import (
+    CONCURRENCY,
+    IS_ASYNC,
+    LIBRARY,
+    PACKAGES,
+    PYTHON,
+    SHARE,
+    producer,
+    results,
+    stored,
+    waiting,
+)
 
 __all__ = [
+    "CHOICES",
     "CONCURRENCY",
+    "IS_ASYNC",
+    "LACKS",
+    "LIBRARY",
     "PACKAGES",
     "PYTHON",
     "SHARE",
@@ -20,8 +35,11 @@ __all__ = [
     "work",
 ]
 
+CHOICES = ("a bare loop over aiorq2's scripts: decodes, runs and watches nothing",)
+LACKS = {"[!d]*": "only a drain", "due-*": "only a drain", "drain-*": "one process"}
 
-def work(url: str, concurrency: int) -> None:
+
+def work(url: str, setup: Setup) -> None:
     import uvloop
 
     from aiorq2 import connect
@@ -31,7 +49,7 @@ def work(url: str, concurrency: int) -> None:
     async def run() -> None:
         backend, board, number = connect(url), tally.board(), 0
         seat = Seat("floor", "floor", lease=60.0)
-        request = ClaimRequest(concurrency, ("default",))
+        request = ClaimRequest(setup.concurrency, ("default",))
         ended = []
         while True:
             claimed = await backend.settle(seat, ended, request)
