@@ -53,7 +53,7 @@ faults: $(STAMP) redis ## Run every fault at full size, and print what was measu
 demo: $(STAMP) ## Count the words of the standard library, one job a file, in memory
 	@$(BIN)/python examples/wordcount.py $(ARGS)
 
-bench: $(STAMP) ## Measure; pass options with ARGS="..."
+bench: $(STAMP) redis ## Measure beside other queues; pass options with ARGS="..."
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 redis:

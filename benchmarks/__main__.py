@@ -7,11 +7,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 from benchmarks import __doc__ as about
 from benchmarks import page
-from benchmarks.environments import NotInstalled, find_python, prepare
+from benchmarks.environments import NotInstalled, find_python, in_place, prepare
 from benchmarks.figures import name_of
 from benchmarks.machine import facts, load
 from benchmarks.measure import Entrant, Measuring, chosen_of
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit status."""
     options = parse_arguments(arguments)
     try:
-        report = Report.read(options.read) if options.read else measured(options)
+        report = joined(options.read) if options.read else measured(options)
     except (RedisServerError, ValueError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -66,7 +67,13 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     option("--scale", choices=SCALES, default="small", help="how much is measured (small)")
     option("--rounds", type=int, help="how often all is repeated (small: 1, full: 3)")
     option("--json", type=Path, metavar="FILE", help="keep all figures there")
-    option("--read", type=Path, metavar="FILE", help="measure nothing, take such figures")
+    option(
+        "--read",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="measure nothing, take such figures; where several have a workload, the first",
+    )
     option(
         "--write",
         type=Path,
@@ -74,6 +81,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="put them into this page, and a picture beside it",
     )
     option("--python", help="the interpreter for all peers; default: one that ardiq runs on, too")
+    option("--in-place", action="store_true", help="make no environments: this interpreter has all")
     option("--time-limit", type=float, default=120, help="seconds for one step (120)")
     return parser.parse_args(arguments)
 
@@ -85,6 +93,12 @@ def _peers(text: str) -> list[str]:
     return given
 
 
+def joined(paths: Sequence[Path]) -> Report:
+    """Return earlier runs as one."""
+    first, *others = map(Report.read, paths)
+    return reduce(Report.joined, others, first)
+
+
 def measured(options: argparse.Namespace) -> Report:
     """Measure what the options say.
 
@@ -94,7 +108,7 @@ def measured(options: argparse.Namespace) -> Report:
     """
     scale = SCALES[options.scale]
     chosen = chosen_of(workloads(scale), options.only)
-    entrants = install(options.peers, options.python)
+    entrants = install(options.peers, options.python, options.in_place)
     rounds = options.rounds or scale.rounds
     with RedisServer() as server:
         with server.client() as client:
@@ -112,13 +126,18 @@ def measured(options: argparse.Namespace) -> Report:
     return replace(report, facts={**head, "load average at the end": load()})
 
 
-def install(labels: Sequence[str], python: str | None) -> list[Entrant]:
-    """Return the peers that can be measured here, and say why the others cannot."""
+def install(labels: Sequence[str], python: str | None, is_in_place: bool) -> list[Entrant]:
+    """Return the peers that can be measured here, and say why the others cannot.
+
+    Raises:
+        ValueError: none can.
+    """
     python = python or find_python()
     entrants = []
     for label in labels:
         try:
-            environment = prepare(name_of(label), python)
+            name = name_of(label)
+            environment = in_place(name) if is_in_place else prepare(name, python)
         except NotInstalled as reason:
             print(f"bench: {reason}", file=sys.stderr)
             continue

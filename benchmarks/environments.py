@@ -62,6 +62,13 @@ def find_python() -> str:
     return next((path for path in _newer_pythons() if _version_of(path) >= (3, 12)), sys.executable)
 
 
+def in_place(name: str) -> Environment:
+    """Return a peer whose library the running interpreter has."""
+    peer = cast(Peer, import_module(f"benchmarks.peers.{name}"))
+    ours = Path(sys.executable)
+    return Environment(name, peer, ours, _versions(ours, [name, *_names(peer.PACKAGES)]))
+
+
 def prepare(name: str, python: str) -> Environment:
     """Return the environment of a peer, made if need be.
 

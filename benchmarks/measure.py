@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.environments import HERE, ROOT, Environment
 from benchmarks.figures import Comparison, Row
 from benchmarks.scale import Scale
-from benchmarks.setting import Failed, Sample, Setting
+from benchmarks.setting import Failed, Sample, Setting, Unable
 from benchmarks.workloads import Workload
 
 sys.path.insert(0, str(ROOT))
@@ -63,40 +63,39 @@ class Measuring:
     time_limit_s: float
 
     def run(self, rounds: int) -> dict[str, Comparison]:
-        """Measure all workloads with all entrants, so many times."""
+        """Measure all workloads with all entrants, so many times; an interrupt (Ctrl-C) ends it, and what there is counts."""
         taken = {name: {one.label: Taken() for one in self.entrants} for name in self.chosen}
-        for turn in range(1, rounds + 1):
-            for name, workload in self.chosen.items():
-                for one in self.entrants:
-                    self._once(f"round {turn}, {name}", name, workload, one, taken[name][one.label])
+        with suppress(KeyboardInterrupt):
+            for turn in range(1, rounds + 1):
+                for name in self.chosen:
+                    for one in self.entrants:
+                        self._once(turn, name, one, taken[name][one.label])
         return {
-            name: Comparison(
-                name,
-                workload.title,
-                workload.headline,
-                workload.beside,
-                workload.is_better,
-                {label: each.row() for label, each in taken[name].items()},
-            )
-            for name, workload in self.chosen.items()
+            name: _comparison(name, self.chosen[name], rows)
+            for name, rows in taken.items()
+            if any(row.samples for row in rows.values())
         }
 
-    def _once(self, what: str, name: str, workload: Workload, one: Entrant, taken: Taken) -> None:
+    def _once(self, turn: int, name: str, one: Entrant, taken: Taken) -> None:
         if why := one.cannot(name):
             taken.cannot = why
             return
         begun = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="aiorq2-bench-") as folder:
             try:
-                sample: Sample | None = self._measured(workload, one, Path(folder))
+                sample: Sample | None = self._measured(self.chosen[name], one, Path(folder))
+            except Unable as why_not:
+                taken.cannot = str(why_not)
+                return
             except (Failed, subprocess.TimeoutExpired) as error:
                 sample = None
                 taken.failures.append(str(error))
                 _complain(f"bench: {one.label}, {name}: {error}", Path(folder))
         taken.samples.append(sample)
-        told = f"{workload.headline} {sample[workload.headline]:,.2f}" if sample else "failed"
+        headline = self.chosen[name].headline
+        told = f"{headline} {sample[headline]:,.2f}" if sample else "failed"
         took = f"({time.monotonic() - begun:.1f} s)"
-        print(f"{what}, {one.label}: {told} {took}", file=sys.stderr, flush=True)
+        print(f"round {turn}, {name}, {one.label}: {told} {took}", file=sys.stderr, flush=True)
 
     def _measured(self, workload: Workload, one: Entrant, folder: Path) -> Sample:
         with self.server.client() as redis, self._way(workload.round_trip_s) as url:
@@ -127,6 +126,17 @@ class Measuring:
                 yield f"redis://{self.server.host}:{int(proxy.stdout.readline())}/0"
             finally:
                 proxy.kill()
+
+
+def _comparison(name: str, workload: Workload, rows: dict[str, Taken]) -> Comparison:
+    return Comparison(
+        name,
+        workload.title,
+        workload.headline,
+        workload.beside,
+        workload.is_better,
+        {label: taken.row() for label, taken in rows.items()},
+    )
 
 
 def _complain(what: str, folder: Path) -> None:

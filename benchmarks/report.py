@@ -44,6 +44,14 @@ class Report:
         comparisons = {name: _comparison(each) for name, each in found["comparisons"].items()}
         return cls(found["facts"], tuple(entries), comparisons)
 
+    def joined(self, other: Report) -> Report:
+        """Return this run with those workloads that only the other one has, and who took part in them."""
+        known = {entry.label for entry in self.entries}
+        more = [entry for entry in other.entries if entry.label not in known]
+        facts = {**self.facts, **_beside(self.facts, other.facts)}
+        comparisons = {**self.comparisons, **_absent(other.comparisons, self.comparisons)}
+        return Report(facts, (*self.entries, *more), comparisons)
+
 
 def _comparison(found: dict[str, Any]) -> Comparison:
     rows = {
@@ -51,3 +59,16 @@ def _comparison(found: dict[str, Any]) -> Comparison:
         for label, row in found["rows"].items()
     }
     return Comparison(**{**found, "beside": tuple(found["beside"]), "rows": rows})
+
+
+def _beside(facts: dict[str, str], others: dict[str, str]) -> dict[str, str]:
+    """Return what is to be said of both runs: where they differ."""
+    return {
+        name: f"{facts[name]}; {others[name]}"
+        for name in facts
+        if name in others and others[name] not in facts[name].split("; ")
+    }
+
+
+def _absent(found: dict[str, Comparison], known: dict[str, Comparison]) -> dict[str, Comparison]:
+    return {name: each for name, each in found.items() if name not in known}

@@ -26,12 +26,19 @@ READING_S = 200.0
 LOOK_S = 0.005
 """How often a running drain is looked at; each look is a cheap command or two, which are not counted."""
 
+SETTINGS = ("AIORQ2_", "RQ_", "REDIS_", "CELERY_", "DRAMATIQ_")
+"""Variables with which a developer's shell would configure a peer."""
+
 Sample = dict[str, float]
 """The figures of one measurement, by name."""
 
 
 class Failed(Exception):
     """A measurement that cannot be trusted, or did not end."""
+
+
+class Unable(Exception):
+    """What this peer cannot be asked to do at this scale, and why: a few words for the table."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +168,10 @@ class Setting:
             raise Failed(f"{len(wrong)} of {len(found)} results are missing or wrong ({examples})")
 
     def _variables(self) -> dict[str, str]:
-        return {**os.environ, VARIABLE: str(self.folder / "board")}
+        kept = {
+            name: it for name, it in os.environ.items() if not name.upper().startswith(SETTINGS)
+        }
+        return {**kept, VARIABLE: str(self.folder / "board")}
 
 
 @dataclass(frozen=True)

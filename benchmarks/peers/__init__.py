@@ -6,7 +6,8 @@ the module must not import the peer's library. The rest runs in the peer's own e
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -93,3 +94,12 @@ class Peer(Protocol):
 def chunks(numbers: Sequence[Any], size: int) -> list[Sequence[Any]]:
     """Cut a sequence into pieces of up to ``size``."""
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run on uvloop, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)

@@ -1,10 +1,13 @@
 """``python -m peers NAME ACTION URL …``: the part of a measurement that runs in the peer's own environment.
 
-``many TASK N FILE``: enqueue, and write the ids into the file · ``results FILE``: write the results of the jobs whose ids are in
-the file in their place · ``one N``, ``bulk N``, ``together N CALLERS``: enqueue no-ops one at a time, in bulk or by so many callers
-at once, and print what that took · ``pace N RATE``: enqueue so many a second, wait for each, and print when · ``at FILE IN
-SPREAD N``: enqueue no-ops that are due in so many seconds, or spread over so many from then on, and print when · ``work SETUP`` · ``fleet N``: as many workers,
-in forked processes. All in JSON; whatever is timed begins when a line comes on the standard input.
+- ``many TASK N FILE``: enqueue, and write the ids into the file; ``results FILE``: write the results of these jobs in their place.
+- ``one N``, ``bulk N``, ``together N CALLERS``: enqueue no-ops one at a time, in bulk or by so many callers at once; print what
+  that took.
+- ``pace N RATE``: enqueue so many a second, and wait for each; print when.
+- ``at FILE IN SPREAD N``: enqueue no-ops that are due in so many seconds, or spread over so many from then on; print when.
+- ``work SETUP``: be a worker; ``fleet N``: so many, in forked processes.
+
+What is printed is JSON. Whatever is timed begins when a line comes on the standard input.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from . import Peer, Producer, Setup, chunks
+from . import Peer, Producer, Setup, chunks, run
 
 WARM_UP = 100
 """How many jobs are enqueued before the clock starts: connections are open then, scripts loaded and caches filled."""
@@ -39,23 +42,23 @@ def main(name: str, action: str, url: str, *rest: str) -> None:
         case "fleet", number:
             _fleet(peer, url, int(number))
         case "many", task, number, file:
-            Path(file).write_text(json.dumps(_run(_many(peer, url, task, int(number)))))
+            Path(file).write_text(json.dumps(run(_many(peer, url, task, int(number)))))
         case "at", file, due_in, spread, number:
-            ids, due = _run(_at(peer, url, float(due_in), float(spread), int(number)))
+            ids, due = run(_at(peer, url, float(due_in), float(spread), int(number)))
             Path(file).write_text(json.dumps(ids))
             _report(due)
         case "one", number:
-            _report(_run(_timed(peer, url, int(number), _one_by_one)))
+            _report(run(_timed(peer, url, int(number), _one_by_one)))
         case "bulk", number:
-            _report(_run(_timed(peer, url, int(number), _in_bulk)))
+            _report(run(_timed(peer, url, int(number), _in_bulk)))
         case "together", number, callers:
             act = _in_tasks(int(callers)) if peer.IS_ASYNC else _in_threads(int(callers))
-            _report(_run(_timed(peer, url, int(number), act)))
+            _report(run(_timed(peer, url, int(number), act)))
         case "pace", number, rate:
-            _report(_run(_pace(peer, url, int(number), float(rate))))
+            _report(run(_pace(peer, url, int(number), float(rate))))
         case "results", file:
             ids = json.loads(Path(file).read_text())
-            Path(file).write_text(json.dumps(_run(peer.results(url, ids))))
+            Path(file).write_text(json.dumps(run(peer.results(url, ids))))
         case _:
             raise SystemExit(__doc__)
 
@@ -181,15 +184,6 @@ def _report(figures: object) -> None:
 def _cpu_s() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run on uvloop where it is installed, as the peers' workers do."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(work)
-    return uvloop.run(work)
 
 
 if __name__ == "__main__":

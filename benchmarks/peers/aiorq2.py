@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import Producer, Setup, Task, chunks
+from . import Producer, Setup, Task, chunks, run
 from .tally import ASYNC
 
 PACKAGES = (f"--editable={Path(__file__).parents[2]}[uvloop]",)
@@ -67,16 +67,14 @@ async def producer(url: str) -> AsyncIterator[Producer]:
 
 
 def work(url: str, setup: Setup) -> None:
-    import uvloop
-
     from aiorq2 import Worker, connect
 
-    async def run() -> None:
+    async def main() -> None:
         backend = connect(url)
         await Worker("default", backend, concurrency=setup.concurrency).work()
         await backend.close()
 
-    uvloop.run(run())
+    run(main())
 
 
 async def results(url: str, ids: Sequence[str]) -> list[Any]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from . import Producer, Setup, Task, chunks
+from . import Producer, Setup, Task, chunks, run
 from .tally import ASYNC
 
 PACKAGES = ("ardiq", "uvloop")
@@ -64,10 +64,8 @@ async def producer(url: str) -> AsyncIterator[Producer]:
 
 
 def work(url: str, setup: Setup) -> None:
-    import uvloop
-
     app, _ = app_on(url, concurrency=setup.concurrency)
-    uvloop.run(app.run())
+    run(app.run())
 
 
 async def results(url: str, ids: Sequence[str]) -> list[Any]:

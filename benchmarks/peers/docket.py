@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from . import Producer, Setup, Task
+from . import Producer, Setup, Task, run
 from .tally import ASYNC
 
 PACKAGES = ("pydocket", "hiredis", "uvloop")
@@ -63,10 +63,9 @@ async def producer(url: str) -> AsyncIterator[Producer]:
 
 
 def work(url: str, setup: Setup) -> None:
-    import uvloop
     from docket import Docket, Worker
 
-    async def run() -> None:
+    async def main() -> None:
         options: Any = {}
         if setup.schedules:
             options["scheduling_resolution"] = timedelta(milliseconds=10)
@@ -76,7 +75,7 @@ def work(url: str, setup: Setup) -> None:
             async with Worker(docket, concurrency=setup.concurrency, **options) as worker:
                 await worker.run_forever()
 
-    uvloop.run(run())
+    run(main())
 
 
 async def results(url: str, ids: Sequence[str]) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from . import Setup, tally
+from . import Setup, run, tally
 from .aiorq2 import (
     CONCURRENCY,
     IS_ASYNC,
@@ -40,13 +40,11 @@ LACKS = {"[!d]*": "only a drain", "due-*": "only a drain", "drain-*": "one proce
 
 
 def work(url: str, setup: Setup) -> None:
-    import uvloop
-
     from aiorq2 import connect
     from aiorq2.backends.base import ClaimRequest, Seat
     from aiorq2.outcome import Finished
 
-    async def run() -> None:
+    async def main() -> None:
         backend, board, number = connect(url), tally.board(), 0
         seat = Seat("floor", "floor", lease=60.0)
         request = ClaimRequest(setup.concurrency, ("default",))
@@ -61,4 +59,4 @@ def work(url: str, setup: Setup) -> None:
             if not ended:
                 await asyncio.sleep(0.1)  # all is done: until somebody ends us
 
-    uvloop.run(run())
+    run(main())

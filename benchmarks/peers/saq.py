@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from . import Producer, Setup, Task, chunks, tally
+from . import Producer, Setup, Task, chunks, run, tally
 
 PACKAGES = ("saq[redis,hiredis]", "uvloop", "typing_extensions")
 LIBRARY = "saq"
@@ -20,7 +20,8 @@ CHOICES = (
     "10 jobs at once, its default; more makes no difference that can be seen",
     "a sweep that seems to have been a moment ago: one at the start aborts jobs that are just being started (its issue 277)",
     "in bulk: 500 calls at a time, as it has nothing for it",
-    "uvloop as for any asyncio program; redis-py uses hiredis where it is; typing_extensions, which it imports and does not ask for",
+    "uvloop as for any asyncio program; redis-py uses hiredis where it is",
+    "typing_extensions, which it imports and does not ask for",
 )
 LACKS: dict[str, str] = {}
 
@@ -76,10 +77,9 @@ async def producer(url: str) -> AsyncIterator[Producer]:
 
 
 def work(url: str, setup: Setup) -> None:
-    import uvloop
     from saq import Queue, Worker
 
-    async def run() -> None:
+    async def main() -> None:
         queue: Any = Queue.from_url(url)
         await queue.connect()
         await queue.redis.set("saq:default:sweep", 1, ex=300)
@@ -87,7 +87,7 @@ def work(url: str, setup: Setup) -> None:
         await Worker(queue, functions=functions, concurrency=setup.concurrency).start()
         await queue.disconnect()
 
-    uvloop.run(run())
+    run(main())
 
 
 async def results(url: str, ids: Sequence[str]) -> list[Any]:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from . import Producer, Setup, Task, chunks
+from . import Producer, Setup, Task, chunks, run
 from .tally import ASYNC
 
 PACKAGES = ("taskiq", "taskiq-redis", "hiredis", "uvloop", "orjson")
@@ -88,11 +88,10 @@ async def producer(url: str) -> AsyncIterator[Producer]:
 
 
 def work(url: str, setup: Setup) -> None:
-    import uvloop
     from taskiq import TaskiqScheduler
     from taskiq.api import run_receiver_task, run_scheduler_task
 
-    async def run() -> None:
+    async def main() -> None:
         broker, _ = broker_on(url)
         await broker.startup()
         receiving = run_receiver_task(
@@ -109,7 +108,7 @@ def work(url: str, setup: Setup) -> None:
             tasks.append(asyncio.create_task(run_scheduler_task(scheduler, False, often, often)))
         await asyncio.gather(*tasks)
 
-    uvloop.run(run())
+    run(main())
 
 
 async def results(url: str, ids: Sequence[str]) -> list[Any]:

@@ -12,7 +12,7 @@ from benchmarks.setting import Failed, Sample, Setting, check_runs
 from benchmarks.workloads.draining import SETTLED_S
 
 RATE = 50
-SOON_S = 3.0
+SOON_S = 1.0
 """When the first of the jobs is due that are spread."""
 EARLY_S = 1.0
 """Queues that count in whole seconds start jobs up to so much before their time: told, and no failure."""
