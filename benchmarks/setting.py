@@ -93,9 +93,9 @@ class Setting:
     def started(self, *arguments: object) -> Iterator[Started]:
         """Run something that says when it is ready, and begins when it is told to."""
         command = self.environment.command(*map(str, arguments))
-        errors = (self.folder / "producer.log").open("w+")
+        log = self.folder / "producer.log"
         with (
-            errors,
+            log.open("w") as errors,
             subprocess.Popen(
                 command,
                 cwd=HERE,
@@ -111,11 +111,9 @@ class Setting:
             try:
                 assert process.stdout is not None
                 if process.stdout.readline() != "ready\n":
-                    errors.seek(0)
-                    last = (errors.read().strip() or "no reason given").splitlines()[-1]
-                    raise Failed(f"{arguments[0]} did not start: {last}")
+                    raise Failed(f"{arguments[0]} did not start: {_last_line(log)}")
                 impatience.cancel()
-                yield Started(process, self.time_limit_s)
+                yield Started(process, log, self.time_limit_s)
             finally:
                 impatience.cancel()
                 process.kill()
@@ -179,6 +177,7 @@ class Started:
     """A process that waits for its go."""
 
     process: subprocess.Popen[str]
+    log: Path
     time_limit_s: float
 
     def go(self) -> Any:
@@ -192,8 +191,12 @@ class Started:
         except subprocess.TimeoutExpired:
             raise Failed("the producer did not finish in time") from None
         if self.process.returncode:
-            raise Failed("the producer failed")
+            raise Failed(f"the producer failed: {_last_line(self.log)}")
         return json.loads(out)
+
+
+def _last_line(log: Path) -> str:
+    return (log.read_text(errors="replace").strip() or "no reason given").splitlines()[-1]
 
 
 def until(

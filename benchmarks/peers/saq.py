@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from . import Producer, Setup, Task, chunks, run, tally
@@ -19,6 +19,7 @@ CHUNK = 500
 CHOICES = (
     "10 jobs at once, its default; more makes no difference that can be seen",
     "a sweep that seems to have been a moment ago: one at the start aborts jobs that are just being started (its issue 277)",
+    "a result is looked for again every 0.25 s: its wait subscribes after it has looked, and may miss the end",
     "in bulk: 500 calls at a time, as it has nothing for it",
     "uvloop as for any asyncio program; redis-py uses hiredis where it is",
     "typing_extensions, which it imports and does not ask for",
@@ -69,7 +70,11 @@ async def producer(url: str) -> AsyncIterator[Producer]:
         return [job.key for job in jobs]
 
     async def wait(job: Any) -> Any:
-        await job.refresh(until_complete=10)
+        for _ in range(40):
+            with suppress(TimeoutError):  # it subscribes after it has looked, and may miss the end
+                await job.refresh(until_complete=0.25)
+            if job.completed:
+                break
         return job.result
 
     yield Producer(one, many, wait, at)
