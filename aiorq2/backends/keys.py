@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 
 PREFIX_PATTERN = re.compile(r"[A-Za-z0-9_.:{}-]+")
 """RQ's rule for ``RQ_KEY_PREFIX``."""
+
+
+_TAG = re.compile(r"[^{]*\{[^}]+\}")
+
+
+def has_hash_tag(prefix: str) -> bool:
+    """Return whether all keys under a prefix lie in one slot of a cluster: it has something between its first braces."""
+    return _TAG.match(prefix) is not None
 
 
 class Keys:
@@ -173,6 +182,10 @@ class Keys:
         """String, the worker that watches the queue's next due time; a few seconds."""
         return f"{self.prefix}:aio:watch:{queue}"
 
+    def fence(self) -> str:
+        """String that a durable enqueue writes before it waits for replicas, which have then got all that came before; 60 s."""
+        return f"{self.prefix}:aio:fence"
+
     def due_news(self) -> str:
         """Channel on which schedulers hear the name of a queue where something is due earlier than before."""
         return f"{self.prefix}:aio:due"
@@ -209,18 +222,40 @@ class Keys:
         """String, the one of several schedulers of the same queues that sees to what is due; about a second, refreshed."""
         return f"{self.prefix}:aio:lead:{group}"
 
+    def rate_home(self, rate: str) -> str:
+        """String, the shard whose jobs a rate limit counts; a week, refreshed. In the first of several shards only."""
+        return f"{self.prefix}:aio:rate-home:{rate}"
+
     def replay(self, token: str) -> str:
         """String: the call with this token was carried out and left nothing else behind; 60 s."""
         return f"{self.prefix}:aio:replay:{token}"
 
 
-def lua_function(name: str) -> str:
-    """Render the method ``name`` as a Lua function that builds the same key from ``KEYS[1]``, the prefix."""
+def lua_expression(name: str, values: Sequence[str]) -> str:
+    """Render the Lua expression that builds the key of the method ``name`` from ``PREFIX`` and these expressions.
+
+    Raises:
+        ValueError: it takes another number of them.
+    """
     method = getattr(Keys, name)
-    parameters = list(inspect.signature(method).parameters)[1:]
+    parameters = _parameters(name)
+    if len(parameters) != len(values):
+        raise ValueError(name)
     text: str = method(Keys("\0P\0"), *(f"\0{parameter}\0" for parameter in parameters))
     parts = [part for part in text.split("\0") if part]
-    code = [
-        "KEYS[1]" if part == "P" else part if part in parameters else f"'{part}'" for part in parts
-    ]
-    return f"local function K_{name}({', '.join(parameters)}) return {' .. '.join(code)} end"
+    given = {"P": "PREFIX", **dict(zip(parameters, map(_in_brackets, values), strict=True))}
+    return "(" + " .. ".join(given.get(part, f"'{part}'") for part in parts) + ")"
+
+
+def lua_function(name: str) -> str:
+    """Render the method ``name`` as a Lua function that builds the same key."""
+    parameters = _parameters(name)
+    return f"local function K_{name}({', '.join(parameters)}) return {lua_expression(name, parameters)} end"
+
+
+def _parameters(name: str) -> list[str]:
+    return list(inspect.signature(getattr(Keys, name)).parameters)[1:]
+
+
+def _in_brackets(expression: str) -> str:
+    return expression if re.fullmatch(r"[\w.\[\]]+", expression) else f"({expression})"

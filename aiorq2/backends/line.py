@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     DataError,
+    MasterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from aiorq2.backends.routes import Address, NoRoute, RoutedConnection, note_misplaced
 from aiorq2.backends.scripts import Arg
+from aiorq2.errors import BackendRefused
 
 Command = Sequence[Arg]
 
 SLOWEST_BYTES_PER_S = 32 * 1024
 """A line that carries less counts as dead."""
+SHORTEST_S = 0.02
+"""Even who has no time left waits so long for an answer."""
 
 _TRANSIENT = (
     "LOADING",
@@ -73,6 +82,8 @@ def is_transient(error: BaseException) -> bool:
 
 
 _TRANSIENT_TYPES = {
+    "AskError",
+    "MovedError",
     "ReadOnlyError",
     "ClusterDownError",
     "MasterDownError",
@@ -83,7 +94,9 @@ _TRANSIENT_TYPES = {
 
 def is_refusal(error: BaseException) -> bool:
     """Whether Redis does not want us: wrong password, missing rights, a command it does not have; or we do not want it."""
-    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
+    if isinstance(
+        error, AuthenticationError | AuthorizationError | NoPermissionError | BackendRefused
+    ):
         return True
     if distrust(error) is not None:
         return True
@@ -95,12 +108,23 @@ def is_refusal(error: BaseException) -> bool:
     )
 
 
-def distrust(error: BaseException) -> str | None:
+def distrust(error: BaseException | None) -> str | None:
     """Return why the certificate of the server is not to be trusted, if that is what has gone wrong."""
-    for one in (error, error.__cause__, error.__context__):
-        if isinstance(one, ssl.SSLCertVerificationError):
-            return one.verify_message
+    for _ in range(5):  # redis-py's error stands before that of ssl
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error and (error.__cause__ or error.__context__)
     return None
+
+
+def is_misplaced(error: ResponseError) -> bool:
+    """Whether another server is the one to ask: this one has become, or is, a replica."""
+    text = str(error)
+    return (
+        isinstance(error, MovedError | ReadOnlyError | MasterDownError)
+        or "-READONLY" in text
+        or text.startswith("UNBLOCKED")
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -130,8 +154,12 @@ class Line:
         self._timeout = timeout
         self._connect_timeout = timeout if connect_timeout is None else connect_timeout
         self._silence: asyncio.Timeout | None = None
+        self._bearable_s = timeout
+        self._is_misplaced = False
 
-    async def run(self, commands: Sequence[Command], *, patience: float = 0.0) -> list[Any]:
+    async def run(
+        self, commands: Sequence[Command], *, patience: float = 0.0, within: float | None = None
+    ) -> list[Any]:
         """Send all commands in one write and return their replies, error replies among them as exceptions.
 
         A command that was sent may have run even though this raises. A cancelled or failed exchange drops the connection,
@@ -139,23 +167,38 @@ class Line:
 
         Args:
             patience: further seconds to wait for the reply, for commands that block.
+            within: seconds after which nobody wants to wait any longer, should the peer be silent.
         """
+        longest = math.inf if within is None else max(within, SHORTEST_S)
         connection = self._connection
         packed = connection.pack_commands(commands)
+        self._bearable_s = self._timeout + patience
         patience += sum(map(len, packed)) / SLOWEST_BYTES_PER_S
         try:
             if not connection.is_connected:
-                async with asyncio.timeout(self._connect_timeout):
+                async with asyncio.timeout(min(self._connect_timeout, longest)):
                     await connection.connect()
                 self._listen_closely()
-            async with asyncio.timeout(self._timeout + patience) as self._silence:
+            silence = min(self._timeout, longest)
+            async with asyncio.timeout(silence + patience) as self._silence:
                 await self._write(packed)
-                return [await self._reply() for _ in commands]
+                replies = [await self._reply() for _ in commands]
+        except (TimeoutError, RedisTimeoutError) as error:
+            # A server that does not encrypt waits for the end of a line that never comes.
+            is_without_tls = isinstance(connection, SSLConnection) and not connection.is_connected
+            await self.drop()
+            if is_without_tls:
+                raise NoRoute("cannot be reached over TLS (is this its TLS port?)") from error
+            raise
         except BaseException:
             await self.drop()
             raise
         finally:
             self._silence = None
+        if self._is_misplaced:  # the next use connects anew, to a server that may be another
+            self._is_misplaced = False
+            await self.drop()
+        return replies
 
     def _listen_closely(self) -> None:
         """Take whatever arrives for a sign of life, a part of an answer too."""
@@ -166,7 +209,7 @@ class Line:
 
         def heed(data: bytes) -> None:
             if self._silence is not None and not self._silence.expired():
-                self._silence.reschedule(loop.time() + self._timeout)
+                self._silence.reschedule(loop.time() + self._bearable_s)
             feed(data)
 
         reader.feed_data = heed  # type: ignore[method-assign, assignment]
@@ -182,7 +225,23 @@ class Line:
         try:
             return await self._connection.read_response(disable_decoding=True)
         except ResponseError as error:
+            if is_misplaced(error):
+                self._is_misplaced = True
+                note_misplaced(self._connection, error)
             return error
+
+    def beside(self, address: Address) -> Line:
+        """Return a line to another server than that to which the route of this one leads."""
+        assert isinstance(self._connection, RoutedConnection)
+        route = self._connection.route
+        return Line(lambda: route.beside(address), self._timeout)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait before the next try; not as long when there is word of another server."""
+        if isinstance(self._connection, RoutedConnection):
+            await self._connection.route.news(seconds)
+        else:
+            await asyncio.sleep(seconds)
 
     async def drop(self) -> None:
         """Close the connection without ceremony; the next use opens it again."""

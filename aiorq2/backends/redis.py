@@ -22,7 +22,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.connection import AbstractConnection
 
-from aiorq2.backends import scripts, wire
+from aiorq2.backends import scripts, settling, wire
 from aiorq2.backends.base import (
     Claim,
     Claimed,
@@ -34,15 +34,16 @@ from aiorq2.backends.base import (
     Seat,
     Tally,
 )
-from aiorq2.backends.clients import Clients
+from aiorq2.backends.clients import Clients, close_sync_client
 from aiorq2.backends.coalesce import Coalescer
+from aiorq2.backends.durable import DurableCalls, Send, added_durably, strictest
 from aiorq2.backends.exchange import Exchange
 from aiorq2.backends.keys import Keys
 from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
 from aiorq2.backends.replies import naming, raise_for
 from aiorq2.backends.waiting import News, Waiting
-from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable
+from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable, InvalidOption
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
 from aiorq2.outcome import GivenBack, Outcome
 from aiorq2.states import JobStatus, Reply, Verb
@@ -80,6 +81,7 @@ class Home:
         self.reads = Coalescer(
             lambda commands: backend.exchange.send(reads, commands), most=MAX_READS
         )
+        self.durable = DurableCalls(self._durable_line, backend.keys.fence())
         self.listener = Listener(self._connect, *self._timeouts)
         self.waiting = Waiting(self.listener, backend.observe, backend.keys.inbox(uuid4().hex))
 
@@ -97,6 +99,12 @@ class Home:
         line = Line(self._connect, *self._timeouts)
         self._lines.append(line)
         return line
+
+    def _durable_line(self) -> Send:
+        line = self._line()
+        return lambda commands, patience: self._backend.exchange.send(
+            line, commands, is_whole=True, patience=patience
+        )
 
     def release_soon(self) -> None:
         """Have the dependents freed that are left; nobody waits for it."""
@@ -130,10 +138,11 @@ class Home:
         if self.client is not None:
             await self.client.aclose(close_connection_pool=True)
         if self.sync_client is not None:
-            self.sync_client.connection_pool.disconnect()
+            close_sync_client(self.sync_client)
         await self.waiting.close()
         await self.calls.close()
         await self.reads.close()
+        await self.durable.close()
         await self.listener.close()
         for line in self._lines:
             await line.close()
@@ -152,6 +161,9 @@ class RedisBackend:
         url: what another process can connect with, where there is such a thing; it may hold a password and is not shown.
         clock: what tells the time in place of Redis and of this machine.
     """
+
+    has_replicas = True
+    """Whether an enqueue can wait for some."""
 
     def __init__(
         self,
@@ -210,7 +222,8 @@ class RedisBackend:
         """
         if self._clients is None:
             raise BackendRefused(f"{self.location}: this backend has no client to give")
-        return self._clients.synchronous()
+        made: Redis = self._clients.synchronous()
+        return made
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.location} {self.key_prefix}>"
@@ -265,11 +278,16 @@ class RedisBackend:
 
         Raises:
             DuplicateJobError: ``unique`` and the id is taken.
-            InvalidJobOperation: a job with this id is running.
+            InvalidJobOperation: a job with this id is running, or one of its parents waits for it.
+            NotDurable: a job has fewer replicas than it asks for (``spec.durable``); all are enqueued.
 
         Redis: 1 pipeline, shared with concurrent calls, ``add.lua`` per job.
         """
         commands = [self._command("add", *wire.spec_arguments(spec, replace)) for spec in specs]
+        if durable := strictest(specs):
+            if not self.has_replicas:
+                raise InvalidOption(f"durable: {self.location} has no replicas; leave it out")
+            return added_durably(specs, await self.home.durable.call_many(commands, durable))
         if len(commands) == 1:
             with naming(Verb.ADD, specs[0].id):
                 reply = await self.home.calls.call(commands[0])
@@ -313,7 +331,7 @@ class RedisBackend:
 
         When the connection breaks, the settles are repeated; the claim is not: what it may have started is given back.
 
-        Redis: 1 pipeline, one script per outcome and one ``claim.lua``.
+        Redis: 1 pipeline, one script per 64 plain successes, one for each other outcome, and one ``claim.lua``.
         """
         with self.home.lend("settle") as line:
             return await self._settle(line, seat, ended, request)
@@ -325,15 +343,15 @@ class RedisBackend:
         ended: Sequence[tuple[Claim, Outcome]],
         request: ClaimRequest | None,
     ) -> Claimed:
-        commands = [self._settle_command(seat, claim, outcome) for claim, outcome in ended]
+        ends = settling.ends_of(seat, ended, self._command)
         if request is None:
-            replies = await self.exchange.send(line, commands)
+            replies = await self.exchange.send(line, [one.command for one in ends])
             self._go_on_soon(replies)
-            return Claimed(refused=_refused(ended, replies))
+            return Claimed(refused=settling.refused(ends, replies))
         token = uuid4().hex[:TOKEN]
         self._claiming[seat.worker] |= {token}
         try:
-            return await self._settle_and_claim(line, seat, ended, commands, request, token)
+            return await self._settle_and_claim(line, seat, ends, request, token)
         finally:
             self._claiming[seat.worker] -= {token}
 
@@ -341,8 +359,7 @@ class RedisBackend:
         self,
         line: Line,
         seat: Seat,
-        ended: Sequence[tuple[Claim, Outcome]],
-        commands: Sequence[Command],
+        ends: Sequence[settling.Ends],
         request: ClaimRequest,
         token: str,
     ) -> Claimed:
@@ -362,6 +379,7 @@ class RedisBackend:
             },
             request.queues,
         )
+        commands = [one.command for one in ends]
         reloads = self.exchange.reloads
         try:
             replies = await self.exchange.send(line, [*commands, claim_command], retry_for=0)
@@ -370,10 +388,10 @@ class RedisBackend:
             await self._give_back_unseen(seat, line, token)
             await asyncio.sleep(LOST_CLAIM_PAUSE_S)
             # Nobody knows what waits: without another claim a marker would be lost, and a burst would end too early.
-            return Claimed(has_more=True, refused=_refused(ended, recovered))
+            return Claimed(has_more=True, refused=settling.refused(ends, recovered))
         claimed = replies.pop()
         self._go_on_soon(replies)
-        outcome = self._claimed(seat, started_at, claimed, _refused(ended, replies))
+        outcome = self._claimed(seat, started_at, claimed, settling.refused(ends, replies))
         return outcome if reloads == self.exchange.reloads else replace(outcome, has_more=True)
 
     async def extend(self, seat: Seat, claims: Sequence[Claim], tally: Tally) -> Extended:
@@ -716,19 +734,7 @@ class RedisBackend:
 
 def _has_more(reply: Any) -> bool:
     """Whether the script with this reply has left dependents to be freed."""
-    return isinstance(reply, list) and reply[1:] == [1]
-
-
-def _refused(
-    ended: Sequence[tuple[Claim, Outcome]], replies: Sequence[Any]
-) -> tuple[tuple[Claim, Reply], ...]:
-    refused = []
-    for (claim, _), reply in zip(ended, replies, strict=True):
-        if isinstance(reply, BaseException):
-            log.error("job %s could not be settled: %s", claim.job_id, reply)
-        elif reply[0] != b"OK":
-            refused.append((claim, Reply(reply[0].decode())))
-    return tuple(refused)
+    return isinstance(reply, list) and reply[1:2] == [1]
 
 
 def _readable(seat: Seat, started_at: float, jobs: Sequence[Any]) -> Iterator[Claim]:

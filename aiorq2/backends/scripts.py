@@ -1,8 +1,13 @@
 """Load the Lua scripts and bind their names.
 
 A script is written with names and checked when it is loaded: ``ARG.id`` becomes ``ARGV[1]`` by the header's ``ARGV:`` line,
-``K.job(id)`` the function rendered from ``keys.py``, ``STATUS.queued`` and ``REPLY.GONE`` literals, ``VERB.cancel.from`` a set from
-``states.py``. What is not known is an error at load, with file and line. Python calls with names as well; nobody counts positions.
+``K.job(id)`` the text by which ``keys.py`` builds that key, ``STATUS.queued`` and ``REPLY.GONE`` literals, ``VERB.cancel.from``
+a set from ``states.py``. What is not known is an error at load, with file and line. Python calls with names as well; nobody
+counts positions.
+
+Redis runs a script from its first line each time that it is called, and so makes all of its functions anew. Therefore a key is
+built where it is needed, without a function, and what is seldom needed is included by ``@rarely <include> <function>``: that
+function is made of the include's text when it is called, and not before.
 """
 
 from __future__ import annotations
@@ -14,13 +19,17 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from aiorq2.backends.keys import Keys, lua_function
+from aiorq2.backends.keys import Keys, lua_expression, lua_function
 from aiorq2.states import TERMINAL, TRANSITIONS, JobStatus, Reply, Verb
 
 Arg = str | bytes | int | float
 _ROOT = resources.files("aiorq2.backends") / "lua"
-_HEADER = re.compile(r"^--- (?P<key>ARGV|REPLY|@include):? (?P<value>.*)$")
+_HEADER = re.compile(r"^--- (?P<key>ARGV|REPLY|@include|@rarely):? (?P<value>.*)$")
 _NAME = re.compile(r"\b(?P<space>ARG|K|STATUS|REPLY|VERB)\.(?P<name>[A-Za-z_]+)(?P<tail>\.[a-z]+)?")
+
+
+_AT_HAND = ("local redis, ARGV, PREFIX = redis, ARGV, KEYS[1]",)
+"""Locals are found faster than globals."""
 
 
 class ScriptError(Exception):
@@ -78,7 +87,7 @@ def load(name: str, *, given_clock: bool = False) -> Script:
     args = tuple(plain if rest else [*plain, last] if last else plain)
     prelude = _Prelude(args, rest)
     body = [prelude.bind(line, place) for line, place in zip(lines, places, strict=True)]
-    head = [f"-- aiorq2 {name}", *prelude.render()]
+    head = [f"-- aiorq2 {name}", *_AT_HAND, *prelude.render()]
     text = "\n".join([*head, *body])
     sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     origin = tuple([f"{name}.lua:prelude"] * len(head) + places)
@@ -110,6 +119,18 @@ def _flatten(
                     more = _flatten(f"include/{included}", seen, instead)
                     lines += more[0]
                     places += more[1]
+        elif header and header["key"] == "@rarely":
+            included, function = header["value"].split()
+            if included not in seen:
+                body = _flatten(f"include/{included}", {*seen, included}, instead)
+                lines += [
+                    f"local function {function}(...)",
+                    *body[0],
+                    f"return {function}(...)",
+                    "end",
+                ]
+                place = f"{name}.lua:{number}"
+                places += [place, *body[1], place, place]
         elif header:
             headers[header["key"]] = header["value"]
         elif line and not line.lstrip().startswith("--"):
@@ -127,13 +148,19 @@ class _Prelude:
         self._definitions: dict[str, str] = {}
 
     def bind(self, line: str, place: str) -> str:
-        def replace(match: re.Match[str]) -> str:
+        bound, rest = "", line
+        while match := _NAME.search(rest):
+            bound, rest = bound + rest[: match.start()], rest[match.end() :]
             try:
-                return self._replacement(match["space"], match["name"], match["tail"] or "")
+                if match["space"] == "K" and rest.startswith("("):
+                    given, rest = _call(rest)
+                    values = [self.bind(one, place) for one in given]
+                    bound += lua_expression(match["name"], values)
+                else:
+                    bound += self._replacement(match["space"], match["name"], match["tail"] or "")
             except (KeyError, ValueError, AttributeError):
                 raise ScriptError(f"{place}: unknown name {match[0]!r}") from None
-
-        return _NAME.sub(replace, line)
+        return bound + rest
 
     def render(self) -> list[str]:
         return list(self._definitions.values())
@@ -145,7 +172,7 @@ class _Prelude:
             case "ARG":
                 return f"ARGV[{self._args.index(name) + 1}]" + tail
             case "K" if name == "prefix":
-                return "KEYS[1]" + tail
+                return "PREFIX" + tail
             case "K":
                 if not callable(getattr(Keys, name)):
                     raise ValueError(name)
@@ -173,3 +200,17 @@ class _Prelude:
 
 def _lua_set(statuses: Sequence[JobStatus] | frozenset[JobStatus]) -> str:
     return "{" + ", ".join(f"{status} = true" for status in sorted(statuses)) + "}"
+
+
+def _call(text: str) -> tuple[list[str], str]:
+    """Return the arguments of the call that ``text`` begins with, and what follows it."""
+    arguments, depth = [""], 0
+    for index, character in enumerate(text):
+        depth += (character in "({[") - (character in ")}]")
+        if depth == 0:
+            return [one.strip() for one in arguments if one.strip()], text[index + 1 :]
+        if depth == 1 and character == ",":
+            arguments.append("")
+        elif index > 0:
+            arguments[-1] += character
+    raise ValueError(text)

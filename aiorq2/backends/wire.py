@@ -166,6 +166,34 @@ def _retry_fields(retry: Retry) -> Iterable[Arg]:
         yield from ("aio_retry", json.dumps(told, separators=(",", ":")))
 
 
+def plain_end(seat: Seat, claim: Claim, outcome: Outcome) -> list[Arg] | None:
+    """Return the arguments by which ``finish_many.lua`` ends a run; None where it is out of the ordinary."""
+    if type(outcome) is not Finished or outcome.repeat_delay is not None:
+        return None
+    record = claim.record
+    if "rate_limit_key" in record.fields or _is_streamed(record):
+        return None
+    ttl = _ttl(record, "result_ttl", seat.result_ttl)
+    return [
+        claim.job_id,
+        claim.execution_id,
+        claim.origin,
+        to_iso(outcome.ended_at),
+        ttl,
+        outcome.value or b"",
+    ]
+
+
+def _is_streamed(record: JobRecord) -> bool:
+    """Whether the result of a run goes into the job's stream."""
+    return (
+        not record.is_ours
+        or record.fields.get("aio_results") == b"stream"
+        or "repeats_left" in record.fields  # one for each run, as in RQ
+        or record.was_run_before  # and may have a stream, in which readers look first
+    )
+
+
 def settle_call(
     seat: Seat, claim: Claim, outcome: Outcome
 ) -> tuple[Verb, dict[str, Arg], list[Arg]]:
@@ -187,12 +215,7 @@ def settle_call(
                 "repeat_delay": "" if outcome.repeat_delay is None else repr(outcome.repeat_delay),
                 "repeat_intervals": json.dumps([ceil(one) for one in outcome.repeat_intervals]),
             }
-            is_streamed = (
-                not record.is_ours
-                or record.fields.get("aio_results") == b"stream"
-                or "repeats_left" in record.fields  # one for each run, as in RQ
-                or record.was_run_before  # and may have a stream, in which readers look first
-            )
+            is_streamed = _is_streamed(record)
             entry = _entry(claim, outcome, ENTRY_SUCCESSFUL, value=value) if is_streamed else []
             return Verb.FINISH, named, entry
         case Failed(is_exhausted=is_exhausted):

@@ -93,7 +93,7 @@ async def test_settle_whose_reply_is_lost_settles_once(
     """Runs that ended in a pipeline whose replies were dropped have ended, once; what it claimed is given back."""
     first = await stage.start(shaky, "first")
     await stage.add(shaky, "second")
-    lost = chaos_proxy.drop_next_reply(_sha("finish"))
+    lost = chaos_proxy.drop_next_reply(_sha("finish_many"))
 
     answer = await shaky.settle(SEAT, [(first, stage.OUTCOMES[Verb.FINISH])], stage.request(1))
 

@@ -31,7 +31,7 @@ CHILDREN = 105
 TICKS = 2
 TERMINAL = ("finished", "failed", "stopped", "canceled")
 
-SETTLING = {"claim", "finish", "fail", "retry", "stop", "give_back"}
+SETTLING = {"claim", "finish", "finish_many", "fail", "retry", "stop", "give_back"}
 """What travels together on purpose; calls that share a pipeline by chance are looked at one by one."""
 
 

@@ -18,7 +18,7 @@ from aiorq2.backends import scripts
 from aiorq2.backends.redis import RedisBackend
 
 _FENCED = "  if not held then"
-_MINDFUL = "  if not from[found[1]] then"
+_MINDFUL = "  if not (from[status] or is_misnamed(run.id, run.origin, status)) then"
 
 MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     "no fencing": [("include/settle", _FENCED, "  if false then")],
@@ -33,13 +33,13 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     "forgets a job": [
         ("include/take", "if not has.status or", "if string.sub(execution, 1, 1) == '0' or not has.status or")
     ],
-    "no lease in the end": [("include/end_run", "  release(ARG.id, ARG.execution, ARG.origin, ARG.worker)\n", "")],
+    "no lease in the end": [("include/end_runs", "    redis.call('ZREM', K.wip(origin), unpack(members, first))\n", "")],
     "starts what was cancelled": [("cancel", "forget(ARG.id, origin, status, found[5], ARG.now_iso)", "")],
     "counts no deaths": [("reap", "(tonumber(found[9]) or 0) + 1", "1")],
     "burns attempts": [("give_back", "redis.call('HINCRBY', key, 'aio_attempt', -1)", "")],
     "requeues what runs": [("requeue", "not VERB.requeue.from[status]", "status == STATUS.queued")],
     "keeps places in rate limits": [
-        ("include/end_run", "  leave(ARG.id, job.rate, ARG.ended_at)\n", "")
+        ("include/end_runs", "      leave(run.id, run.rate, run.ended_at)\n", "")
     ],
     "frees children of failed parents": [
         ("include/parents", "      if BAD[status] then", "      if BAD[status] and thorough then"),

@@ -78,6 +78,9 @@ def test_further_arguments_come_last() -> None:
         "return ARG.unknown",
         "return K.no_such_key(x)",
         "return K._private",
+        "return K.job()",
+        "return K.job(a, b)",
+        "return K.job(a",
         "return STATUS.cancelled",
         "return REPLY.FINE",
         "return VERB.dance.from",
@@ -99,10 +102,15 @@ def test_names_become_lua() -> None:
     assert prelude.bind("STATUS.queued == REPLY.GONE", "") == "'queued' == 'GONE'"
     assert prelude.bind("VERB.cancel.to, FLAG.x", "") == "'canceled', FLAG.x"
     assert prelude.bind("VERB.claim.from[s]", "") == "FROM_claim[s]"
-    assert prelude.bind("K.job(ARG.id)", "") == "K_job(ARGV[1])"
+    assert prelude.bind("K.job(ARG.id)", "") == "(PREFIX .. ':job:' .. ARGV[1])"
+    assert (
+        prelude.bind("f(K.execution(job(K.queues()), a or b), 1)", "")
+        == "f((PREFIX .. ':execution:' .. (job((PREFIX .. ':queues'))) .. ':' .. (a or b)), 1)"
+    )
+    assert prelude.bind("by[status] = K.job", "") == "by[status] = K_job"
     assert prelude.render() == [
         "local FROM_claim = {created = true, queued = true}",
-        "local function K_job(job) return KEYS[1] .. ':job:' .. job end",
+        "local function K_job(job) return (PREFIX .. ':job:' .. job) end",
     ]
 
 
@@ -124,8 +132,8 @@ def test_lua_builds_the_same_keys_as_python() -> None:
     for name in (one for one in vars(Keys) if not one.startswith("_") and one != "prefix"):
         rendered = lua_function(name)
         parameters = re.findall(r"\((.*?)\)", rendered)[0].split(", ")
-        expression = rendered.split(" return ")[1].removesuffix(" end")
-        values = {"KEYS[1]": "p", **parts}
+        expression = rendered.split(" return (")[1].removesuffix(") end")
+        values = {"PREFIX": "p", **parts}
         found = "".join(
             part[1:-1] if part.startswith("'") else values[part]
             for part in expression.split(" .. ")

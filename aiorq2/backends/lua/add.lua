@@ -2,8 +2,8 @@
 --- It waits in `lane`, which is the queue unless its caller runs it himself, or for its parents, whose number and ids come before
 --- the fields, or for its time, and then for its parents. The first write is one that Redis refuses when it is full, so a job is added whole or not at all.
 --- ARGV: id queue lane token mode to at delay ttl at_front now_iso policy rate group parent_count ...rest
---- REPLY: OK status · DUPLICATE status · WRONG_STATUS status · WRONG_TYPE
---- @include forget parents canceled defer
+--- REPLY: OK status · DUPLICATE status · WRONG_STATUS status · CIRCLE parent · WRONG_TYPE
+--- @include forget circle canceled defer
 
 local first_field = ARG.rest + tonumber(ARG.parent_count)
 
@@ -25,7 +25,7 @@ local function place(verdict, parents)
 end
 
 local key = K.job(ARG.id)
-local old = redis.pcall('HMGET', key, 'status', 'origin', 'aio_token', 'aio_waiters', 'rate_limit_key')
+local old = redis.pcall('HMGET', key, 'status', 'origin', 'aio_token', 'aio_waiters', 'rate_limit_key', 'group_id')
 if old.err then
   return {REPLY.WRONG_TYPE}
 end
@@ -44,11 +44,21 @@ for i = ARG.rest, first_field - 1 do
   parents[#parents + 1] = ARGV[i]
 end
 local verdict = judge(parents, ARG.policy, nil, nil, ARG.policy == 'cancel')
+local waits_on = verdict == 'pending' or verdict == 'never' and ARG.policy ~= 'cancel'
+if waits_on and (exists or redis.call('EXISTS', K.dependents(ARG.id)) == 1) then -- else nobody can wait for it
+  local by = circle(ARG.id, parents)
+  if by then
+    return {REPLY.CIRCLE, by}
+  end
+end
 
 redis.call('SADD', K.queues(), K.queue(ARG.queue))
 if exists then
   forget(ARG.id, old[2] or ARG.queue, old[1], old[5], ARG.now_iso)
   redis.call('DEL', key, K.results(ARG.id), K.dependencies(ARG.id))
+  if (old[6] or '') ~= '' then
+    redis.call('SREM', K.group(old[6]), ARG.id) -- it is another job now
+  end
 end
 redis.call('HSET', key, 'status', ARG.to, 'aio_token', ARG.token, unpack(ARGV, first_field))
 if exists and old[4] then

@@ -3,8 +3,8 @@
 --- REPLY: OK more · GONE · WRONG_STATUS status · LEASE_LOST
 --- @include end_run
 
-local job, refusal = owned(VERB.fail.from)
+local run, refusal = owned(VERB.fail.from)
 if refusal then
   return refusal
 end
-return end_run(job, VERB.fail.to, K.failed(ARG.origin), tonumber(ARG.ttl), ARG.entry)
+return end_run(run, VERB.fail.to, K.failed, -1)

@@ -3,31 +3,37 @@
 --- ARGV: id execution origin worker ended_at ttl result repeat_delay repeat_intervals ...entry
 --- REPLY: OK more · GONE · WRONG_STATUS status · LEASE_LOST
 --- @include end_run
+--- @rarely push push
+--- @rarely push schedule
 
-local job, refusal = owned(VERB.finish.from)
+local run, refusal = owned(VERB.finish.from)
 if refusal then
   return refusal
 end
-local value = ARG.result ~= '' and ARG.result or nil
+run.value = ARG.result ~= '' and ARG.result or nil
 local delay = tonumber(ARG.repeat_delay)
-if not delay or job.cancel then
-  return end_run(job, STATUS.finished, K.finished(ARG.origin), tonumber(ARG.ttl), ARG.entry, value)
+if not delay or run.cancel then
+  return end_run(run, STATUS.finished, K.finished, '+inf')
 end
 
 local key = K.job(ARG.id)
-release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
+release_all({run})
 redis.call('HSET', key, 'status', delay > 0 and STATUS.scheduled or STATUS.queued, 'enqueued_at', ARG.ended_at,
   'ended_at', ARG.ended_at, 'aio_settled', ARG.execution, 'repeat_intervals', ARG.repeat_intervals)
 redis.call('HINCRBY', key, 'repeats_left', -1)
 redis.call('HDEL', key, 'aio_deaths')
-keep_result(key, ARG.entry, value)
-if job.ttl then
-  expire(ARG.id, job.ttl)
+if run.entry then
+  keep_entry(run)
+elseif run.value then
+  redis.call('HSET', key, 'result', run.value)
+end
+if run.life then
+  expire(ARG.id, run.life)
 end
 if delay > 0 then
-  leave(ARG.id, job.rate, ARG.ended_at)
+  leave(ARG.id, run.rate, ARG.ended_at)
   schedule(ARG.id, ARG.origin, now + delay)
 else
   push(ARG.id, ARG.origin, false)
 end
-return {REPLY.OK, tell_dependents(STATUS.finished)}
+return problem or {REPLY.OK, tell_dependents(run, STATUS.finished)}

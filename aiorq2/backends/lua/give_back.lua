@@ -3,19 +3,19 @@
 --- REPLY: OK more · GONE · WRONG_STATUS status · LEASE_LOST
 --- @include end_run push
 
-local job, refusal = owned(VERB.give_back.from)
+local run, refusal = owned(VERB.give_back.from)
 if refusal then
   return refusal
 end
-if job.cancel then
-  return end_run(job, STATUS.stopped, K.failed(ARG.origin), tonumber(ARG.ttl), ARG.entry)
+if run.cancel then
+  return end_run(run, STATUS.stopped, K.failed, -1)
 end
 local key = K.job(ARG.id)
-release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
+release_all({run})
 redis.call('HSET', key, 'status', STATUS.queued, 'started_at', '', 'worker_name', '', 'aio_settled', ARG.execution)
 redis.call('HINCRBY', key, 'aio_attempt', -1)
-if job.ttl then
-  expire(ARG.id, job.ttl)
+if run.life then
+  expire(ARG.id, run.life)
 end
 push(ARG.id, ARG.origin, true)
-return {REPLY.OK, 0}
+return problem or {REPLY.OK, 0}

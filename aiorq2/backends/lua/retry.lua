@@ -3,16 +3,16 @@
 --- REPLY: OK more · GONE · WRONG_STATUS status · LEASE_LOST
 --- @include end_run push
 
-local job, refusal = owned(VERB.retry.from)
+local run, refusal = owned(VERB.retry.from)
 if refusal then
   return refusal
 end
-if job.cancel then
-  return end_run(job, STATUS.stopped, K.failed(ARG.origin), tonumber(ARG.ttl), ARG.entry)
+if run.cancel then
+  return end_run(run, STATUS.stopped, K.failed, -1)
 end
 
 local key, delay = K.job(ARG.id), tonumber(ARG.delay)
-release(ARG.id, ARG.execution, ARG.origin, ARG.worker)
+release_all({run})
 redis.call('HSET', key, 'status', delay > 0 and STATUS.scheduled or STATUS.queued, 'enqueued_at', ARG.ended_at,
   'ended_at', ARG.ended_at, 'worker_name', '', 'aio_settled', ARG.execution)
 if ARG.retries_left ~= '' then
@@ -24,16 +24,14 @@ end
 if ARG.at_front == '1' then
   redis.call('HSET', key, 'enqueue_at_front_on_retry', 1) -- for whoever moves it when the delay is over
 end
-if ARGV[ARG.entry] then
-  redis.call('XADD', K.results(ARG.id), 'MAXLEN', '~', 10, '*', unpack(ARGV, ARG.entry))
-end
-if job.ttl then
-  expire(ARG.id, job.ttl)
+keep_entry(run)
+if run.life then
+  expire(ARG.id, run.life)
 end
 if delay > 0 then
-  leave(ARG.id, job.rate, ARG.ended_at)
+  leave(ARG.id, run.rate, ARG.ended_at)
   schedule(ARG.id, ARG.origin, now + delay)
 else
   push(ARG.id, ARG.origin, ARG.at_front == '1')
 end
-return {REPLY.OK, 0}
+return problem or {REPLY.OK, 0}

@@ -3,8 +3,8 @@
 --- REPLY: OK more · GONE · WRONG_STATUS status · LEASE_LOST
 --- @include end_run
 
-local job, refusal = owned(VERB.stop.from)
+local run, refusal = owned(VERB.stop.from)
 if refusal then
   return refusal
 end
-return end_run(job, VERB.stop.to, K.failed(ARG.origin), tonumber(ARG.ttl), ARG.entry)
+return end_run(run, VERB.stop.to, K.failed, -1)

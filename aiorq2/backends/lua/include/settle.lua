@@ -1,21 +1,22 @@
---- What every verb that ends a run begins with: does this run still own the job? (ARG: id execution origin worker)
+--- What every verb that ends runs begins with: do they still own their jobs? A run is a table: id execution origin.
 --- @include lease keep
 
--- Returns what the verb needs of the job, or nil and the refusal. A run that is already settled by this very execution was
--- settled by an earlier copy of this call, whose reply was lost: the answer is OK again.
-local function owned(from)
-  local held = has_lease(ARG.id, ARG.execution, ARG.origin)
-  local found = redis.call('HMGET', K.job(ARG.id), 'status', 'aio_settled', 'aio_waiters', 'aio_cancel', 'aio_token', 'ttl',
-    'aio_call', 'rate_limit_key')
+-- What is to be known of the job of a run. `held` is what its queue's wip set says of it. Returns nil and fills in what the verbs need,
+-- or returns the word of the refusal and the job's status. A run that is already settled by this very execution was settled by an
+-- earlier copy of this call, whose reply was lost: the answer is OK again.
+local function refusal_of(run, held, from)
+  local key = K.job(run.id)
+  local found = redis.pcall('HMGET', key, 'status', 'aio_waiters', 'aio_cancel')
+  if found.err then
+    return REPLY.WRONG_TYPE, ''
+  end
+  local status = found[1]
   if not held then
-    if found[2] == ARG.execution then
-      return nil, {REPLY.OK}
-    end
-    return nil, {found[1] and REPLY.LEASE_LOST or REPLY.GONE}
+    local settled = redis.call('HGET', key, 'aio_settled')
+    return settled == run.execution and REPLY.OK or status and REPLY.LEASE_LOST or REPLY.GONE, ''
   end
-  if not (from[found[1]] or is_misnamed(ARG.id, ARG.origin, found[1])) then
-    return nil, {found[1] and REPLY.WRONG_STATUS or REPLY.GONE, found[1] or ''}
+  if not (from[status] or is_misnamed(run.id, run.origin, status)) then
+    return status and REPLY.WRONG_STATUS or REPLY.GONE, status or ''
   end
-  return {waiters = found[3], cancel = found[4], token = found[5], ttl = seconds(found[6]), call = found[7],
-    rate = found[8]}
+  run.waiters, run.cancel = found[2], found[3]
 end
