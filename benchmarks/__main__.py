@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +29,8 @@ EVERYBODY = (*NAMES, *FLOORS)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit status."""
     options = parse_arguments(arguments)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)  # also where a shell has them ignored
     try:
         report = joined(options.read) if options.read else measured(options)
     except (RedisServerError, ValueError, OSError) as error:

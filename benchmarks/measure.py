@@ -63,7 +63,7 @@ class Measuring:
     time_limit_s: float
 
     def run(self, rounds: int) -> dict[str, Comparison]:
-        """Measure all workloads with all entrants, so many times; an interrupt (Ctrl-C) ends it, and what there is counts."""
+        """Measure all workloads with all entrants, so many times; Ctrl-C or SIGTERM ends it, and what there is counts."""
         taken = {name: {one.label: Taken() for one in self.entrants} for name in self.chosen}
         with suppress(KeyboardInterrupt):
             for turn in range(1, rounds + 1):

@@ -34,6 +34,7 @@ def threads(setting: Setting) -> Sample:
 def naps(setting: Setting) -> Sample:
     """Jobs that wait, and the part of what would be ideal."""
     jobs = setting.concurrency * setting.scale.naps_per_slot
+    jobs = max(2 * setting.concurrency, setting.share(jobs))
     sample = _drained(setting, "nap", jobs)
     return {"of_ideal": sample["jobs_per_s"] * NAP_S / setting.concurrency, **sample}
 
