@@ -61,8 +61,8 @@ soak: $(STAMP) redis ## Half an hour of 500 jobs a second; pass options with ARG
 demo: $(STAMP) ## Count the words of the standard library, one job a file, in memory
 	@$(BIN)/python examples/wordcount.py $(ARGS)
 
-bench: $(STAMP) ## Measure; pass options with ARGS="..."
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(STAMP) redis ## Measure beside other queues; pass options with ARGS="..."
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 redis:
 	@scripts/ensure-redis
