@@ -20,6 +20,11 @@ from redis.exceptions import (
 
 from aiorq2.backends.scripts import Arg
 
+try:
+    from hiredis import pack_command as _pack
+except ImportError:  # it is quicker, but not needed
+    _pack = None  # type: ignore[assignment]
+
 Command = Sequence[Arg]
 
 SLOWEST_BYTES_PER_S = 32 * 1024
@@ -110,6 +115,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def _packed(connection: AbstractConnection, commands: Sequence[Command]) -> list[bytes]:
+    """Return the commands as Redis reads them, by hiredis where it is there: it takes a quarter of the time."""
+    if _pack is not None and connection.encoder.encoding in ("utf-8", "utf8"):
+        pack: Callable[[tuple[Arg, ...]], bytes] = _pack  # type: ignore[assignment]
+        try:
+            return [b"".join([pack(tuple(command)) for command in commands])]
+        except TypeError:
+            pass  # redis-py says what it is that cannot be sent
+    packed: list[bytes] = connection.pack_commands(commands)
+    return packed
+
+
 class Line:
     """A connection for one user at a time; it connects when it is first used, and again after any mishap.
 
@@ -141,7 +158,7 @@ class Line:
             patience: further seconds to wait for the reply, for commands that block.
         """
         connection = self._connection
-        packed = connection.pack_commands(commands)
+        packed = _packed(connection, commands)
         patience += sum(map(len, packed)) / SLOWEST_BYTES_PER_S
         try:
             if not connection.is_connected:

@@ -6,6 +6,7 @@ import json
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -325,9 +326,13 @@ def record_of(job_id: str, flat: Sequence[bytes]) -> JobRecord:
 def fields_of(flat: Sequence[bytes]) -> Mapping[str, bytes]:
     """Return a flat list of names and values as a mapping."""
     pairs = iter(flat)
-    return {
-        name.decode("utf-8", "replace"): value for name, value in zip(pairs, pairs, strict=True)
-    }
+    return {_field_name(name): value for name, value in zip(pairs, pairs, strict=True)}
+
+
+@lru_cache(maxsize=256)
+def _field_name(raw: bytes) -> str:
+    """Return the name of a field; all jobs have the same ones."""
+    return raw.decode("utf-8", "replace")
 
 
 def run_of(member: bytes) -> tuple[str, str]:
