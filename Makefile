@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 IN_PARALLEL := -n $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-all faults demo bench redis
+.PHONY: help setup fmt check test test-all test-matrix faults demo bench redis chromium
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,13 +42,16 @@ check: $(STAMP) ## Format, lint, types, layers, and freshness of the generated d
 test: $(STAMP) redis ## Run the tests that are not slow
 	@$(BIN)/python -m pytest -m 'not slow' $(IN_PARALLEL) $(ARGS)
 
-test-all: $(STAMP) redis ## Run every test, of the faults a selection
+test-all: $(STAMP) redis chromium ## Run every test, of the faults a selection
 	@$(BIN)/python -m pytest -m 'not faults_all' $(IN_PARALLEL) $(ARGS)
 
 faults: $(STAMP) redis ## Run every fault at full size, and print what was measured
 	@mkdir -p build && rm -f build/faults.jsonl
 	@FAULTS=full FAULT_FIGURES=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest tests/faults $(ARGS)
 	@$(BIN)/python -m tests.faults.figures build/faults.jsonl
+
+test-matrix: $(STAMP) redis ## Run the tests about Redis on every server to be had, under sentinels and on a cluster
+	@$(BIN)/python scripts/test_matrix.py $(IN_PARALLEL) $(ARGS)
 
 demo: $(STAMP) ## Count the words of the standard library, one job a file, in memory
 	@$(BIN)/python examples/wordcount.py $(ARGS)
@@ -58,3 +61,6 @@ bench: $(STAMP) ## Measure; pass options with ARGS="..."
 
 redis:
 	@scripts/ensure-redis
+
+chromium:
+	@scripts/ensure-chromium

@@ -28,6 +28,7 @@ from aiorq2.errors import (
     NoSuchGroupError,
     NoSuchJobError,
     NotConfigured,
+    NotDurable,
     PayloadTooLarge,
     SerializationError,
     StartupFailed,
@@ -43,9 +44,10 @@ from aiorq2.options import Retry
 from aiorq2.queue import Queue
 from aiorq2.results import Result
 from aiorq2.scheduler import Scheduler
+from aiorq2.sharded import ShardedWorker
 from aiorq2.signing import signed
 from aiorq2.states import JobStatus
-from aiorq2.terms import Callback, Dependency, RateLimit, Repeat, Webhook
+from aiorq2.terms import Callback, Dependency, Durable, RateLimit, Repeat, Webhook
 from aiorq2.worker import Worker
 
 __version__ = "0.1.0"
@@ -66,6 +68,7 @@ __all__ = [
     "Dependency",
     "DeserializationError",
     "DuplicateJobError",
+    "Durable",
     "Execution",
     "FunctionNotAllowed",
     "Group",
@@ -83,6 +86,7 @@ __all__ = [
     "NoSuchGroupError",
     "NoSuchJobError",
     "NotConfigured",
+    "NotDurable",
     "PayloadTooLarge",
     "Queue",
     "RateLimit",
@@ -91,6 +95,7 @@ __all__ = [
     "Retry",
     "Scheduler",
     "SerializationError",
+    "ShardedWorker",
     "StartupFailed",
     "TimeoutFormatError",
     "UnknownFunction",

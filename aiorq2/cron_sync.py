@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import chain
 
 from aiorq2.backends import crons
 from aiorq2.backends.crons import CronDraft, CronRecord, Saved
@@ -25,6 +26,15 @@ class Synced:
     removed: tuple[str, ...] = ()
     outdated: tuple[str, ...] = ()
     """Left alone, since a newer version of the code has spoken."""
+
+    @classmethod
+    def of(cls, parts: Sequence[Synced]) -> Synced:
+        """Return what was done in several places as one."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            *[tuple(chain(*(getattr(one, kind.name) for one in parts))) for kind in fields(cls)]
+        )
 
     @property
     def has_changes(self) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from aiorq2.allowlist import AllowList
@@ -87,7 +89,8 @@ class Declarations:
         version: float | None,
         dry_run: bool,
     ) -> Synced:
-        """Write the entries that go to a connection, and remove those of this source that are declared no more.
+        """Write the entries that go to a connection, and remove those of this source that are declared no more; of several shards,
+        those of the scheduler's.
 
         Raises:
             InvalidJobOperation: another program declares an entry of this name.
@@ -98,6 +101,7 @@ class Declarations:
             for entry in self.entries.values()
             if entry.connection(helpers[entry.func_name]) == connection
         ]
+        specs = [spec for spec in specs if scheduler.is_home_of(spec.queue)]
         try:
             return await scheduler.sync(
                 specs, source=source, version=version, dry_run=dry_run, keep=keep
@@ -143,3 +147,15 @@ def _has_spoken(func_name: str) -> bool:
         else:
             return True
     return True
+
+
+def maker() -> str:
+    """Return the name of the module in which an ``RQ`` is being made; of the program's own, that of its file."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("aiorq2."):
+        frame = frame.f_back
+    name = str(frame.f_globals.get("__name__", ""))
+    if name != "__main__":
+        return name
+    spec, path = frame.f_globals.get("__spec__"), frame.f_globals.get("__file__")
+    return spec.name if spec is not None else Path(path).stem if path else name

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from aiorq2.allowlist import warn_if_not_allowed
+from aiorq2.backends.durable import token_of
 from aiorq2.callables import describe_call, name_of
 from aiorq2.errors import InvalidOption
 from aiorq2.options import (
@@ -20,6 +21,7 @@ from aiorq2.options import (
 )
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_call, encode_value
 from aiorq2.serializers import Serializer
+from aiorq2.terms import Durable
 from aiorq2.timing import to_iso
 
 Func = Callable[..., Any] | str
@@ -39,6 +41,7 @@ class Draft:
     default_timeout: int | float = DEFAULT_TIMEOUT
     payload_limit: int = PAYLOAD_LIMIT
     results: ResultStore = "hash"
+    durable: Durable | None = None
 
     def of_call(
         self,
@@ -64,23 +67,25 @@ class Draft:
             warn_if_not_allowed(ref.name)
         job_id = options.job_id or str(uuid4())
         limit, context, meta = self.payload_limit, context or job_id, options.meta
+        data = encode_call(
+            self.serializer, ref.name, ref.instance, args, kwargs, limit=limit, context=context
+        )
         spec = JobSpec(
             id=job_id,
             func_name=ref.name,
             origin=self.origin,
-            data=encode_call(
-                self.serializer, ref.name, ref.instance, args, kwargs, limit=limit, context=context
-            ),
+            data=data,
             options=options,
             description=options.description or describe_call(ref.name, args, kwargs),
             timeout=self.default_timeout if options.job_timeout is None else options.job_timeout,
             created_at=to_iso(self.created_at),
-            token=token_hex(8),
+            token=token_of(job_id, self.origin, data) if self.durable else token_hex(8),
             meta=encode_value(self.serializer, meta, what="meta", limit=limit, context=context)
             if meta
             else None,
             results=self.results,
             group=group,
+            durable=self.durable,
         )
         return spec, Call(ref.name, ref.instance, args, kwargs)
 

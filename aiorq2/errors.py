@@ -23,6 +23,7 @@
     ├── BackendError
     │   ├── BackendUnavailable      Redis could not be reached in time; safe to call again
     │   ├── BackendFull             Redis is out of memory; nothing was enqueued
+    │   ├── NotDurable              the job is enqueued, but fewer replicas have it than ``durable`` asks for
     │   └── BackendRefused          wrong password, missing rights, too old: waiting does not help
     ├── NotConfigured (RuntimeError) an ``RQ`` that has not been told where Redis is
     ├── StartupFailed               what a worker was to do before it works has raised
@@ -124,6 +125,36 @@ class BackendUnavailable(BackendError):
 
 class BackendFull(BackendError):
     """Redis is out of memory and refused the write; nothing was enqueued."""
+
+
+class NotDurable(BackendError):
+    """Fewer replicas than asked for have acknowledged the job in time. It stays enqueued, and is run as usual.
+
+    The same call may be repeated with the same ``job_id``: it is recognised, and waits for the replicas again.
+
+    Attributes:
+        job_ids: the jobs; several only after ``enqueue_many``.
+        wanted: how many replicas were to acknowledge them.
+        acknowledged: how many did.
+    """
+
+    def __init__(self, job_ids: tuple[str, ...], wanted: int, acknowledged: int) -> None:
+        which = f"job {job_ids[0]!r}" + (f" and {len(job_ids) - 1} more" if job_ids[1:] else "")
+        super().__init__(
+            f"{which}: enqueued, but {acknowledged} of the {wanted} replicas asked for have acknowledged it in time;"
+            " the call may be repeated with the same job_id"
+        )
+        self.job_ids = job_ids
+        self.wanted = wanted
+        self.acknowledged = acknowledged
+
+    @property
+    def job_id(self) -> str:
+        """The job, or the first of them."""
+        return self.job_ids[0]
+
+    def __reduce__(self) -> tuple[type[NotDurable], tuple[tuple[str, ...], int, int]]:
+        return (NotDurable, (self.job_ids, self.wanted, self.acknowledged))
 
 
 class BackendRefused(BackendError):

@@ -48,6 +48,7 @@ from aiorq2.payloads import decode_call as decode
 from aiorq2.retrying import Asked, as_asked, next_repeat, retry_after_failure, retry_as_asked
 from aiorq2.run import Limits, Reason, Run
 from aiorq2.serializers import Serializer
+from aiorq2.slots import Slots
 from aiorq2.states import JobStatus
 from aiorq2.timing import to_iso
 
@@ -69,7 +70,7 @@ class Executor:
         backend: what ``get_current_job()`` hands to jobs; here, only its clock is used.
         serializer: reads payloads and writes results.
         allow: what may run.
-        sync_concurrency: how many threads, and how many processes, run at once.
+        slots: how many threads, and how many processes, run at once.
         offload: what a plain function runs in where the job does not say: a thread or a process.
         result_limit: bytes that a result may take.
         job_class: what ``get_current_job()`` hands to jobs.
@@ -82,7 +83,7 @@ class Executor:
         serializer: Serializer,
         allow: AllowList,
         *,
-        sync_concurrency: int = 32,
+        slots: Slots | None = None,
         offload: Offload = "thread",
         result_limit: int = PAYLOAD_LIMIT,
         job_class: type[Job] = Job,
@@ -97,8 +98,8 @@ class Executor:
         self._job_context = job_context
         self._portable_serializer = serializer if _is_portable(serializer) else None
         self._offload = offload.encode()
-        self._threads = asyncio.Semaphore(sync_concurrency)
-        self._processes = asyncio.Semaphore(sync_concurrency)
+        slots = slots or Slots(1, 1)
+        self._threads, self._processes = slots.threads, slots.processes
         self._limits = Limits()
 
     async def run(self, run: Run) -> Outcome:

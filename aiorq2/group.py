@@ -149,7 +149,17 @@ class Group:
     # -- its jobs --------------------------------------------------------------------------------------------------------
 
     async def enqueue_many(self, queue: Enqueues, job_datas: Iterable[EnqueueData]) -> list[Job]:
-        """Enqueue jobs that join the group, each in the same step. Redis: 1 pipeline per 256 jobs."""
+        """Enqueue jobs that join the group, each in the same step. Redis: 1 pipeline per 256 jobs.
+
+        Raises:
+            InvalidOption: the queue lives elsewhere than the group, for one in another shard.
+        """
+        home = getattr(queue, "backend", self.backend)
+        if (home.location, home.key_prefix) != (self.backend.location, self.backend.key_prefix):
+            raise InvalidOption(
+                f"group {self.name!r} lives in {self.backend.key_prefix} at {self.backend.location}, the queue in"
+                f" {home.key_prefix} at {home.location}: a group is where its jobs are"
+            )
         return await queue.enqueue_many(job_datas, group_id=self.name)
 
     async def on_complete(self, queue: Enqueues, f: Any, /, *args: Any, **kwargs: Any) -> Job:

@@ -9,11 +9,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any
 
 from aiorq2.errors import InvalidOption, StartupFailed
+from aiorq2.sharded import ShardedWorker
 from aiorq2.worker import Worker
 
 log = logging.getLogger("aiorq2.hub")
 
 Hook = Callable[..., Any]
+AnyWorker = Worker | ShardedWorker
 
 
 class Hooks:
@@ -40,7 +42,7 @@ class Hooks:
         self._lifespans.append(_checked(asynccontextmanager(make) if is_bare else make, "lifespan"))
 
     @asynccontextmanager
-    async def around(self, worker: Worker) -> AsyncIterator[None]:
+    async def around(self, worker: AnyWorker) -> AsyncIterator[None]:
         """Do what was asked for, in this order: lifespans, startup; and back: shutdown, lifespans.
 
         Raises:
@@ -69,14 +71,14 @@ async def _tried(what: str, hook: Hook, doing: Awaitable[None]) -> None:
         raise StartupFailed(f"{what} {_name(hook)}: {type(error).__name__}: {error}") from error
 
 
-async def _open(opened: AsyncExitStack, make: Hook, worker: Worker) -> None:
+async def _open(opened: AsyncExitStack, make: Hook, worker: AnyWorker) -> None:
     manager = make(*_arguments(make, worker))
     if not isinstance(manager, AbstractAsyncContextManager):
         raise TypeError(f"an asynchronous context manager is needed, not {type(manager).__name__}")
     await opened.enter_async_context(manager)
 
 
-async def _call(hook: Hook, worker: Worker) -> None:
+async def _call(hook: Hook, worker: AnyWorker) -> None:
     answer = hook(*_arguments(hook, worker))
     if inspect.isawaitable(answer):
         await answer

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shards import Shards
 from aiorq2.backends.shared import SharedClient
 from aiorq2.connections import DEFAULT, Connections
 from aiorq2.cron_sync import Synced
-from aiorq2.declared import Declarations, DeclaredCron
+from aiorq2.declared import Declarations, DeclaredCron, maker
 from aiorq2.decorated import Decorator, JobFunction
 from aiorq2.decorating import decorate
 from aiorq2.errors import InvalidOption
@@ -27,6 +26,7 @@ from aiorq2.pump import ExceptionHandler
 from aiorq2.queue import Queue
 from aiorq2.scheduler import Scheduler
 from aiorq2.settings import Configurable, HubOptions, Settings, load_class
+from aiorq2.sharded import ShardedScheduler, ShardedWorker
 from aiorq2.timing import Duration
 from aiorq2.worker import Worker
 
@@ -64,7 +64,7 @@ class RQ(Configurable):
         if url is not None:
             self.redis_url = url
         self._set(options)
-        self.name = self.name or _maker()
+        self.name = self.name or maker()
         self.jobs: dict[str, Callable[..., Any]] = {}
         """The functions that are jobs here, by their dotted names."""
         self.exception_handlers: list[ExceptionHandler] = []
@@ -92,12 +92,18 @@ class RQ(Configurable):
         return {}
 
     @asynccontextmanager
-    async def surround(self, worker: Worker) -> AsyncIterator[None]:
+    async def surround(self, worker: Worker | ShardedWorker) -> AsyncIterator[None]:
         """Do what is to be done around the work of a worker."""
         async with self._hooks.around(worker):
-            for name in self._connections_of(worker):
-                await self.sync_crons(name, worker.working_backend)
+            if isinstance(worker, Worker):
+                await self._sync_where(worker.backend, worker.working_backend)
             yield
+
+    @asynccontextmanager
+    async def _synced_shard(self, worker: Worker) -> AsyncIterator[None]:
+        """Do what is to be done for each shard that a worker serves: one that is away is waited for, and not by the others."""
+        await self._sync_where(worker.backend, worker.working_backend)
+        yield
 
     def pin(self, app: Any) -> None:
         """Be told which of a framework's applications this process is for."""
@@ -113,15 +119,18 @@ class RQ(Configurable):
 
         Raises:
             NotConfigured: nobody has said where Redis is.
+            InvalidOption: there are several shards: see ``get_shards``.
         """
         return self.get_backend()
 
     @property
     def connection(self) -> SharedClient:
-        """A ``redis.asyncio.Redis`` for commands of one's own. ``async with rq.connection:`` closes nothing at its end.
+        """A ``redis.asyncio.Redis`` for commands of one's own. ``async with rq.connection:`` closes nothing at its end. Under
+        sentinels it follows the master; in a cluster it reaches the node that has the keys of this ``RQ``.
 
         Raises:
             NotConfigured: nobody has said where Redis is.
+            InvalidOption: there are several shards: see ``get_shards``.
         """
         return self.get_connection()
 
@@ -132,6 +141,14 @@ class RQ(Configurable):
     def get_connection(self, connection: str | None = None) -> SharedClient:
         """Return a client for a connection."""
         return self.state().connections.client(self.settings(), connection)
+
+    def get_shards(self, connection: str | None = None) -> Shards | None:
+        """Return the shards of a connection, None if it leads to one backend."""
+        home = self._home(connection)
+        return home if isinstance(home, Shards) else None
+
+    def _home(self, connection: str | None) -> RedisBackend | Shards:
+        return self.state().connections.home(self.settings(), connection)
 
     async def __aenter__(self) -> Self:
         """See to it that Redis answers. Redis: 1 call per connection."""
@@ -239,7 +256,7 @@ class RQ(Configurable):
     ) -> Decorator:
         """Have a function called whenever the pattern says so: ``@rq.cron("0 0 12 * * ?")``. It becomes a job if it is none yet.
 
-        The entries are written when a worker of this ``RQ`` starts, and those that are declared no more are removed.
+        The entries are written when a worker or a scheduler of this ``RQ`` starts, and those that are declared no more are removed.
 
         Args:
             name: of the entry; by default the dotted name of the function.
@@ -302,12 +319,13 @@ class RQ(Configurable):
         settings, state = self.settings(), self.state()
         key = name or settings.default_queue, None if connection == DEFAULT else connection
         known = state.queues.get(key)
-        backend = state.connections.backend(settings, connection)
+        home = state.connections.home(settings, connection)
+        backend = home.of(key[0]) if isinstance(home, Shards) else home
         if known is not None and known[0] == settings and known[1].backend is backend:
             return known[1]
         queue = load_class(settings.queue_class, Queue, "queue_class")(
             key[0],
-            backend,
+            home,
             default_timeout=settings.default_timeout,
             is_async=settings.is_async,
             serializer=settings.serializer,
@@ -319,9 +337,13 @@ class RQ(Configurable):
         state.queues[key] = settings, queue
         return queue
 
-    def get_worker(self, *queues: str, connection: str | None = None, **options: Any) -> Worker:
-        """Return a worker for these queues, or for ``rq.queues``; ``options`` as for ``Worker``."""
-        settings = self.settings()
+    def get_worker(
+        self, *queues: str, connection: str | None = None, **options: Any
+    ) -> Worker | ShardedWorker:
+        """Return a worker for these queues, or for ``rq.queues``; where they live in shards, one that serves all of these.
+        ``options`` as for ``Worker``."""
+        settings, home = self.settings(), self._home(connection)
+        worker_class = load_class(settings.worker_class, Worker, "worker_class")
         told = {
             "default_result_ttl": settings.default_result_ttl,
             "exception_handlers": list(self.exception_handlers),
@@ -330,9 +352,11 @@ class RQ(Configurable):
             "job_context": self.job_context(),
             "lifespan": self.surround,
         }
-        return load_class(settings.worker_class, Worker, "worker_class")(
-            queues or settings.queues, self.get_backend(connection), **{**told, **options}
-        )
+        names = queues or settings.queues
+        if isinstance(home, Shards):
+            sharded = {"worker_class": worker_class, "shard_lifespan": self._synced_shard}
+            return ShardedWorker(names, home, **{**told, **sharded, **options})
+        return worker_class(names, home, **{**told, **options})
 
     def get_scheduler(
         self,
@@ -341,21 +365,56 @@ class RQ(Configurable):
         connection: str | None = None,
     ) -> Scheduler:
         """Return a scheduler for this queue, or for ``rq.scheduler_queue``, that looks every ``interval`` seconds, or every
-        ``rq.scheduler_interval``."""
-        return self._scheduler(interval, queue, connection, None)
+        ``rq.scheduler_interval``. Of several shards, it is for the one in which the queue lives; ``get_schedulers`` is for all."""
+        return self._prepared_scheduler(interval, queue, connection)
+
+    def get_schedulers(
+        self, interval: Duration | None = None, connection: str | None = None
+    ) -> ShardedScheduler:
+        """Return what looks after all shards of a connection, as ``get_scheduler`` does after one.
+
+        Raises:
+            InvalidOption: there is only one backend.
+        """
+        shards = self.get_shards(connection)
+        if shards is None:
+            raise InvalidOption("get_schedulers: there are no shards; use get_scheduler")
+        each = [
+            self._prepared_scheduler(interval, None, connection, backend, handle_signals=False)
+            for backend in shards
+        ]
+        return ShardedScheduler(shards, each)
+
+    def _prepared_scheduler(
+        self,
+        interval: Duration | None,
+        queue: str | None,
+        connection: str | None,
+        backend: RedisBackend | None = None,
+        **options: Any,
+    ) -> Scheduler:
+        async def prepare(way: RedisBackend) -> None:
+            await self._sync_where(scheduler.backend, way)
+
+        scheduler = self._scheduler(
+            interval, queue, connection, backend, prepare=prepare, **options
+        )
+        return scheduler
 
     def _scheduler(
         self,
         interval: Duration | None,
         queue: str | None,
         connection: str | None,
-        backend: RedisBackend | None,
+        backend: RedisBackend | None = None,
+        **options: Any,
     ) -> Scheduler:
         settings = self.settings()
         return load_class(settings.scheduler_class, Scheduler, "scheduler_class")(
             self.get_queue(queue or settings.scheduler_queue, connection),
             settings.scheduler_interval if interval is None else interval,
             backend,
+            **options,
         )
 
     async def sync_crons(
@@ -366,7 +425,7 @@ class RQ(Configurable):
         dry_run: bool = False,
     ) -> Synced:
         """Have Redis hold the cron entries that are declared here, and none that were declared here once and are no more; what a
-        worker does when it starts.
+        worker and a scheduler do when they start.
 
         An entry whose module this process has not imported is not taken for one that is gone: the module is imported for it.
 
@@ -378,31 +437,25 @@ class RQ(Configurable):
         Raises:
             InvalidJobOperation: another program declares an entry of this name.
 
-        Redis: as ``Scheduler.sync``, and 1 call and 1 pipeline per 200 entries.
+        Redis: as ``Scheduler.sync``, and 1 call and 1 pipeline per 200 entries; where there are shards, for each of them.
         """
-        scheduler = self._scheduler(None, None, connection, backend)
-        return await self._declarations.sync(
-            scheduler,
-            self._functions,
-            connection or DEFAULT,
-            source=self.name,
-            version=self.version,
-            dry_run=dry_run,
-        )
+        shards = self.get_shards(connection) if backend is None else None
+        done = [
+            await self._declarations.sync(
+                self._scheduler(None, None, connection, one),
+                self._functions,
+                connection or DEFAULT,
+                source=self.name,
+                version=self.version,
+                dry_run=dry_run,
+            )
+            for one in shards or [backend]
+        ]
+        return Synced.of(done)
 
-    def _connections_of(self, worker: Worker) -> list[str]:
-        """Return the names of the connections that lead where a worker works."""
-        names = [DEFAULT, *self.settings().connections]
-        return [name for name in dict.fromkeys(names) if self.get_backend(name) is worker.backend]
-
-
-def _maker() -> str:
-    """Return the name of the module in which an ``RQ`` is being made; of the program's own, that of its file."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("aiorq2."):
-        frame = frame.f_back
-    name = str(frame.f_globals.get("__name__", ""))
-    if name != "__main__":
-        return name
-    spec, path = frame.f_globals.get("__spec__"), frame.f_globals.get("__file__")
-    return spec.name if spec is not None else Path(path).stem if path else name
+    async def _sync_where(self, meant: RedisBackend, way: RedisBackend) -> None:
+        """Sync the cron entries of the connections that lead to a backend, by way of another one that leads there."""
+        for name in dict.fromkeys([DEFAULT, *self.settings().connections]):
+            home = self._home(name)
+            if meant in (home if isinstance(home, Shards) else [home]):
+                await self.sync_crons(name, way)

@@ -69,7 +69,7 @@ def warm_up() -> None:
 @cache
 def _die_with_parent() -> None:
     """End this process when its parent has: by the kernel where it offers that (Linux), else by looking now and then."""
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):  # another system's C library
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
 

@@ -12,12 +12,14 @@ from aiorq2.errors import InvalidOption
 from aiorq2.states import JobStatus
 from aiorq2.terms import (
     Callback,
+    Durable,
     OnParentFailure,
     Parents,
     RateLimit,
     Repeat,
     Webhook,
     as_callback,
+    as_durable,
     as_rate_limit,
     as_repeat,
     as_webhooks,
@@ -192,6 +194,7 @@ class EnqueueOptions:
     on_stopped: Callback | None = None
     rate_limit: RateLimit | None = None
     webhooks: tuple[Webhook, ...] = ()
+    durable: Durable | None = None
 
     @classmethod
     def checked(
@@ -217,6 +220,7 @@ class EnqueueOptions:
         on_stopped: Callback | Callable[..., Any] | str | None = None,
         rate_limit: RateLimit | None = None,
         webhooks: Webhook | Iterable[Webhook] | None = None,
+        durable: Durable | int | None = None,
     ) -> EnqueueOptions:
         """Return the options with every value checked and durations in seconds.
 
@@ -265,6 +269,7 @@ class EnqueueOptions:
             on_stopped=as_callback(on_stopped),
             rate_limit=as_rate_limit(rate_limit),
             webhooks=as_webhooks(webhooks),
+            durable=as_durable(durable),
         )
 
 
@@ -318,6 +323,8 @@ class JobSpec:
     group: str | None = None
     lane: str | None = None
     """Another list than the origin's to wait in: that of a caller who runs the job himself."""
+    durable: Durable | None = None
+    """How many replicas must acknowledge the job; the option's, else the queue's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from hashlib import sha1
 from secrets import token_hex
@@ -33,6 +33,8 @@ REFUSED_S = 30.0
 RQ_LOOK_S = 1.0
 """How soon a queue is looked at again that rq's scheduler is in charge of."""
 
+Prepare = Callable[[RedisBackend], Awaitable[object]]
+
 
 class Patrol:
     """Move due jobs into their queues and make the runs of recurring entries, whenever something is due.
@@ -42,10 +44,18 @@ class Patrol:
     Args:
         interval: the longest time between two looks, in seconds: what rq schedules is announced by nobody.
         queues: those that it looks after; all there are if none is named.
+        prepare: awaited before the first look.
     """
 
-    def __init__(self, backend: RedisBackend, interval: float, queues: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        backend: RedisBackend,
+        interval: float,
+        queues: Sequence[str] = (),
+        prepare: Prepare | None = None,
+    ) -> None:
         self._backend = backend
+        self._prepare = prepare
         self._interval = interval
         self._queues = sorted(queues)
         self._group = _digest(self._queues) if queues else "all"
@@ -62,6 +72,7 @@ class Patrol:
 
     async def sweep(self) -> int:
         """See to everything that is due now; returns how many jobs that put into queues. Redis: as ``run``, and 1 pipeline."""
+        await self._begin()
         total = 0
         while True:
             moved, left = await self._pass()
@@ -92,10 +103,15 @@ class Patrol:
 
     async def _work(self) -> None:
         await check_server(self._backend, strict=False)
+        await self._begin()
         await self._backend.subscribe(self._backend.keys.due_news(), self._on_news)
         log.info("scheduling for %s", ", ".join(self._queues) or "all queues")
         while not self._stopped.is_set():
             await self._turn()
+
+    async def _begin(self) -> None:
+        if self._prepare is not None:
+            await self._prepare(self._backend)
 
     async def _leave(self) -> None:
         with suppress(AiorqError, TimeoutError):

@@ -306,9 +306,11 @@ class Leash:
         """Tell the pool that this process has started; from now on call ``stop`` on the running loop for every wish to stop."""
         loop = asyncio.get_running_loop()
         heed = functools.partial(self._heed, stop)
-        with suppress(NotImplementedError):  # Windows
-            for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
                 loop.add_signal_handler(number, heed, "signal")
+            except NotImplementedError:  # Windows
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(heed, "signal"))
         with suppress(OSError):  # a pipe
             os.write(self._end, STARTED)
         threading.Thread(

@@ -21,6 +21,7 @@ from aiorq2.failure import failure_of
 from aiorq2.job import current_job
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.run import Reason, Run
+from aiorq2.slots import Slots
 from aiorq2.ticking import Ticker
 
 log = logging.getLogger("aiorq2.worker")
@@ -39,6 +40,8 @@ SLEEP_S = 0.9
 """How long the other idle workers sleep: with the lease of the watch, how soon one of them takes over from one that was killed."""
 BELL_S = 10.0
 """How long one blocking read lasts; looking by the clock goes on meanwhile."""
+UNANSWERED_S = 1.0
+"""After so long without an answer, the slots of a claim are free for the other shards of the worker."""
 HANDLER_LIMIT_S = 60.0
 """How long an exception handler may take."""
 
@@ -72,8 +75,11 @@ class Pump:
         appetite: Appetite,
         on_settled: Callable[[Claim, Outcome], None] = lambda claim, outcome: None,
         ticker: Ticker | None = None,
+        slots: Slots | None = None,
     ) -> None:
         self.appetite = appetite
+        self._slots = slots or Slots(appetite.concurrency, 1)
+        self._slots.join(self)
         self._on_settled = on_settled
         self._ticker = ticker
         self.is_stopping = False
@@ -98,6 +104,7 @@ class Pump:
         self._turns: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._claiming = 0
+        self._claimed_at = 0.0
         self._number = self._unseen = 0
         self._order = list(appetite.queues)
         self._idle_since = self._loop.time()
@@ -113,6 +120,25 @@ class Pump:
     def running(self) -> int:
         """How many slots are taken."""
         return len(self._runs)
+
+    @property
+    def taken(self) -> int:
+        """How many slots are taken, or may be by what is being claimed."""
+        return len(self._runs) + (0 if self._is_unanswered else self._claiming)
+
+    @property
+    def is_hungry(self) -> bool:
+        """Whether there may be jobs that could be claimed."""
+        return (self._is_hungry or self._is_woken) and not self._is_unanswered
+
+    @property
+    def _is_unanswered(self) -> bool:
+        """Whether Redis has not answered for so long that others need not wait for what it may give."""
+        return self._claiming > 0 and self._loop.time() - self._claimed_at > UNANSWERED_S
+
+    def stir(self) -> None:
+        """Look again what there is to do."""
+        self._stir.set()
 
     @property
     def unsettled(self) -> int:
@@ -210,6 +236,7 @@ class Pump:
 
     async def close(self) -> int:
         """End what is left, and return how many runs cannot be ended: their threads and coroutines outlive the worker."""
+        self._slots.leave(self)
         await self._silence_bell()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=0.2)
@@ -245,7 +272,7 @@ class Pump:
     def _wanted(self) -> int:
         if self.is_stopping or self._paused_until > self._loop.time():
             return 0
-        free = max(0, self.appetite.concurrency - len(self._runs) - self._claiming)
+        free = self._slots.free_for(self)
         return free if self._jobs_left is None else min(free, self._jobs_left)
 
     def _may_turn(self, wanted: int) -> bool:
@@ -266,6 +293,7 @@ class Pump:
             request = self._request(min(wanted, half, MAX_BATCH))
             self._is_woken = False
             self._claiming += request.count
+            self._claimed_at = self._loop.time()
             if self._jobs_left is not None:
                 self._jobs_left -= request.count
         else:
@@ -279,6 +307,7 @@ class Pump:
     def _end_turn(self, turn: asyncio.Task[None]) -> None:
         self._turns.discard(turn)
         self._stir.set()
+        self._slots.stir_others(self)
         if not turn.cancelled() and turn.exception() is not None:
             self._failure = turn.exception()
 
@@ -448,6 +477,7 @@ class Pump:
             self._runs.pop(execution_id, None)
             self._tasks.pop(execution_id, None)
             self._stir.set()
+            self._slots.stir_others(self)
 
     def _allow_for_end(self, run: Run) -> None:
         self._loop.call_later(CANCEL_GRACE_S, self._abandon, run)

@@ -6,7 +6,7 @@ They are plain functions, so that they do for pytest-asyncio, in either mode, an
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,13 @@ def rq_clock() -> ManualClock:
 
 
 @pytest.fixture
-def rq_backend(rq_clock: ManualClock) -> RedisBackend:
+def rq_backend(rq_clock: ManualClock) -> Iterator[RedisBackend]:
     """A backend in memory that no other test has, and that lives by ``rq_clock``: ``rq.redis_url = rq_backend``."""
-    from aiorq2.backends import connect
+    from aiorq2.backends import memory
 
-    return connect(f"memory://{uuid.uuid4().hex}", clock=rq_clock)
+    backend = memory.memory_backend(f"memory://{uuid.uuid4().hex}", key_prefix="rq", clock=rq_clock)
+    yield backend
+    memory.forget(backend)
 
 
 @pytest.fixture

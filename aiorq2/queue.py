@@ -12,11 +12,20 @@ from typing import Any, ClassVar, Never, Self
 
 from aiorq2 import left_out
 from aiorq2.backends import inspect
+from aiorq2.backends.durable import token_of
 from aiorq2.backends.kept import Source, backend_of
+from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shards import Shards
 from aiorq2.backends.wire import record_of_spec
 from aiorq2.contents import QueueContents
 from aiorq2.drafts import Draft, Func, arguments_of, refuse_unknown, split_options
-from aiorq2.errors import DuplicateJobError, InvalidJobOperation, InvalidOption, NoSuchJobError
+from aiorq2.errors import (
+    DuplicateJobError,
+    InvalidJobOperation,
+    InvalidOption,
+    NoSuchJobError,
+    NotDurable,
+)
 from aiorq2.executor import JobContext
 from aiorq2.inline import run_inline
 from aiorq2.job import Job
@@ -32,6 +41,7 @@ from aiorq2.payloads import PAYLOAD_LIMIT
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.states import JobStatus
+from aiorq2.terms import Durable, as_durable
 from aiorq2.timing import Duration, as_utc, seconds
 
 CHUNK = 500
@@ -43,12 +53,14 @@ class Queue(QueueContents):
 
     Args:
         name: its name.
-        backend: where it lives; default ``connect()``.
+        backend: where it lives; default ``connect()``. Of several shards, that which its name leads to.
         default_timeout: seconds (or a duration) that a run may take, unless the job says otherwise; -1 for ever.
         is_async: False runs each job at once, in this process: it has ended when ``enqueue`` returns.
         serializer: ``"json"``, ``"pickle"``, ``signed(…)`` or an object with ``dumps`` and ``loads``; workers need the same.
         results: where results are kept: ``"hash"``, or ``"stream"`` where rq must be able to read them.
         payload_limit: bytes that the arguments, and the meta, of a job may take.
+        durable: how many replicas of Redis must have a job before its enqueueing returns, unless it says otherwise: a number, or
+            ``Durable(replicas, timeout)``.
         connection: RQ's word for ``backend``; a URL or a ``redis.asyncio.Redis``.
         job_class: what the handles on its jobs are: ``Job``, or a class that is derived from it.
         job_context: what jobs run in with ``is_async=False``; as for ``Worker``.
@@ -64,14 +76,15 @@ class Queue(QueueContents):
     def __init__(
         self,
         name: str = "default",
-        backend: Source | None = None,
+        backend: Source | Shards | None = None,
         *,
         default_timeout: Duration | None = None,
         is_async: bool = True,
         serializer: str | Serializer | object | None = None,
         results: ResultStore = "hash",
         payload_limit: int = PAYLOAD_LIMIT,
-        connection: Source | None = None,
+        durable: Durable | int | None = None,
+        connection: Source | Shards | None = None,
         job_class: type[Job] = Job,
         job_context: JobContext | None = None,
         carry: Callable[[], dict[str, Any]] | None = None,
@@ -81,7 +94,7 @@ class Queue(QueueContents):
         if results not in ("hash", "stream"):
             raise InvalidOption(f"Queue(results={results!r}): 'hash' or 'stream'")
         self.name = checked_name(name, "queue")
-        self.backend = backend_of(backend, connection)
+        self.backend, self._shards = _home(self.name, backend, connection)
         self.default_timeout = (
             _timeout(default_timeout) if default_timeout is not None else DEFAULT_TIMEOUT
         )
@@ -92,11 +105,15 @@ class Queue(QueueContents):
         self.job_class = job_class
         self.job_context = job_context
         self._carry = carry
+        self.durable = as_durable(durable)
+        self._refuse_what_cannot_last(self.durable)
 
     def named(self, name: str) -> Self:
         """Return a queue of this name that is like this one otherwise."""
         other = copy(self)
         other.name = checked_name(name, "queue")
+        if self._shards is not None:
+            other.backend = self._shards.of(other.name)
         return other
 
     # -- enqueueing ------------------------------------------------------------------------------------------------------
@@ -109,8 +126,9 @@ class Queue(QueueContents):
             InvalidOption: an option that cannot be meant, or a function that a worker could not find.
             SerializationError, PayloadTooLarge: the arguments cannot be carried.
             DuplicateJobError: ``unique=True`` and the id is taken.
-            InvalidJobOperation: a job with this ``job_id`` is running.
+            InvalidJobOperation: a job with this ``job_id`` is running, or one that it depends on waits for a job of this id.
             BackendUnavailable: Redis was away for too long; the call may be repeated with the same ``job_id``.
+            NotDurable: ``durable=``, and too few replicas have the job; it is enqueued, and the call may be repeated.
 
         Redis: 1 call, shared with concurrent callers.
         """
@@ -218,6 +236,7 @@ class Queue(QueueContents):
 
         Raises:
             InvalidOption: the same ``job_id`` stands twice among them; and as ``enqueue``.
+            NotDurable: some have too few replicas (``error.job_ids``); all are enqueued.
 
         Redis: 1 pipeline per 256 jobs.
         """
@@ -234,13 +253,20 @@ class Queue(QueueContents):
                 await asyncio.sleep(0)  # let others have the loop
         if not self.is_async:
             return [await self._run_inline(spec, job) for spec, job in pairs]
+        short: list[NotDurable] = []
         for start in range(0, len(pairs), CHUNK):
-            chunk = pairs[start : start + CHUNK]
-            for (_, job), status in zip(
-                chunk, await self.backend.add([spec for spec, _ in chunk]), strict=True
-            ):
-                job.see_status(status)
+            try:
+                await self._send_chunk(pairs[start : start + CHUNK])
+            except NotDurable as error:  # those behind are enqueued as well
+                short.append(error)
+        if short:
+            raise _all_short(short)
         return [job for _, job in pairs]
+
+    async def _send_chunk(self, pairs: Sequence[tuple[JobSpec, Job]]) -> None:
+        statuses = await self._add([spec for spec, _ in pairs])
+        for (_, job), status in zip(pairs, statuses, strict=True):
+            job.see_status(status)
 
     def create_job(
         self,
@@ -282,9 +308,15 @@ class Queue(QueueContents):
     def _adopted(self, spec: JobSpec, unique: bool) -> JobSpec:
         """Return a job that was made somewhere as one of this queue."""
         options = replace(spec.options, unique=unique or spec.options.unique)
-        timeout = self.default_timeout if options.job_timeout is None else spec.timeout
+        durable = self._durability(options)
         return replace(
-            spec, origin=self.name, options=options, timeout=timeout, results=self.results
+            spec,
+            origin=self.name,
+            options=options,
+            timeout=self.default_timeout if options.job_timeout is None else spec.timeout,
+            results=self.results,
+            durable=durable,
+            token=token_of(spec.id, self.name, spec.data) if durable else spec.token,
         )
 
     async def _enqueue(
@@ -303,12 +335,17 @@ class Queue(QueueContents):
         if not self.is_async and spec.status is not JobStatus.SCHEDULED:
             return await self._run_inline(spec, job)
         try:
-            job.see_status(*await self.backend.add([spec]))
+            job.see_status(*await self._add([spec]))
         except DuplicateJobError:
             if spec.options.unique != "return":
                 raise
             return await self.job_class.fetch(spec.id, self.backend, self.serializer)
         return job
+
+    async def _add(self, specs: Sequence[JobSpec]) -> list[JobStatus]:
+        if self._shards is not None:
+            await self._shards.refuse_across(self.backend, specs)
+        return await self.backend.add(specs)
 
     async def _run_inline(self, spec: JobSpec, job: Job) -> Job:
         await run_inline(self.backend, spec, self.serializer, self.job_class, self.job_context)
@@ -342,10 +379,29 @@ class Queue(QueueContents):
             payload_limit=self.payload_limit,
             results=self.results,
             created_at=self.backend.time(),
+            durable=self._durability(options),
         )
         spec, call = draft.of_call(func, args, kwargs, options, group=group, context=context)
         job = self.job_class(record_of_spec(spec), self.backend, self.serializer, call=call)
         return spec, job
+
+    def _durability(self, options: EnqueueOptions) -> Durable | None:
+        """Return how many replicas must have a job, None if it is not to wait for any."""
+        durable = self.durable if options.durable is None else options.durable
+        if durable is None or not durable.replicas:
+            return None
+        self._refuse_what_cannot_last(durable)
+        return durable
+
+    def _refuse_what_cannot_last(self, durable: Durable | None) -> None:
+        if durable is None or not durable.replicas:
+            return
+        if not self.is_async:
+            raise InvalidOption("durable: a queue with is_async=False runs every job at once")
+        if not self.backend.has_replicas:
+            raise InvalidOption(
+                f"durable: {self.backend.location} has no replicas; leave it out, or give 0"
+            )
 
     # -- finding ---------------------------------------------------------------------------------------------------------
 
@@ -383,6 +439,27 @@ class Queue(QueueContents):
 def _refuse_duplicate(job: Job, unique: bool) -> None:
     if unique:
         raise DuplicateJobError(f"job {job.id!r}: it exists, and was to be unique")
+
+
+def _home(
+    queue: str, backend: Source | Shards | None, connection: Source | Shards | None
+) -> tuple[RedisBackend, Shards | None]:
+    """Return where a queue lives, and the shards of which that is one, if it is one of several."""
+    if not isinstance(backend, Shards) and not isinstance(connection, Shards):
+        return backend_of(backend, connection), None
+    if backend is not None and connection is not None:
+        raise InvalidOption("give backend or connection, not both")
+    shards = backend if isinstance(backend, Shards) else connection
+    assert isinstance(shards, Shards)
+    return shards.of(queue), shards
+
+
+def _all_short(errors: Sequence[NotDurable]) -> NotDurable:
+    return NotDurable(
+        tuple(job_id for error in errors for job_id in error.job_ids),
+        max(error.wanted for error in errors),
+        min(error.acknowledged for error in errors),
+    )
 
 
 def _timeout(value: Duration) -> int | float:

@@ -18,7 +18,7 @@ from aiorq2.cron_sync import Synced, sync
 from aiorq2.errors import InvalidJobOperation, InvalidOption
 from aiorq2.job import Job
 from aiorq2.options import EnqueueOptions, as_names, checked_name
-from aiorq2.patrol import Patrol
+from aiorq2.patrol import Patrol, Prepare
 from aiorq2.queue import Queue
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
@@ -37,11 +37,13 @@ class Scheduler(Agenda):
     there is no worker that may.
 
     Args:
-        queue: the queue of what is scheduled, unless it says otherwise: a name or a ``Queue``.
+        queue: the queue of what is scheduled, unless it says otherwise: a name or a ``Queue``. Of several shards, the scheduler is
+            for that in which it lives.
         interval: how often ``run()`` looks, in seconds, though nothing that it has heard of is due: jobs that rq has scheduled.
         backend: where jobs live; default ``connect()``.
         serializer: as the queues'.
         handle_signals: have SIGTERM and SIGINT end ``run()``; default: in the main thread, unless somebody else handles them.
+        prepare: awaited by ``run()`` before it looks for the first time, with the backend that it goes by.
         connection: RQ's word for ``backend``.
 
     >>> scheduler = Scheduler("low", backend=backend)
@@ -57,6 +59,7 @@ class Scheduler(Agenda):
         *,
         serializer: str | Serializer | object | None = None,
         handle_signals: bool | None = None,
+        prepare: Prepare | None = None,
         connection: Any = None,
     ) -> None:
         if backend is not None and connection is not None:
@@ -72,6 +75,7 @@ class Scheduler(Agenda):
         self.serializer = resolve_serializer(serializer)
         self._queue = queue if isinstance(queue, Queue) else None
         self._handle_signals = handle_signals
+        self._prepare = prepare
         self._patrol: Patrol | None = None
 
     # -- once ------------------------------------------------------------------------------------------------------------
@@ -325,12 +329,12 @@ class Scheduler(Agenda):
         """
         names = as_names(queues, "queue")
         if burst:
-            await Patrol(self.backend, self.interval, names).sweep()
+            await Patrol(self.backend, self.interval, names, self._prepare).sweep()
             return
         if self._patrol is not None:
             raise InvalidJobOperation("this scheduler runs already; make another one")
         backend = self.backend.patient(NOTICES_S)
-        self._patrol = Patrol(backend, self.interval, names)
+        self._patrol = Patrol(backend, self.interval, names, self._prepare)
         try:
             with stopping_on_signals(self.request_stop, self._handle_signals):
                 await self._patrol.run()
@@ -342,6 +346,11 @@ class Scheduler(Agenda):
         """Have ``run`` return."""
         if self._patrol is not None:
             self._patrol.stop()
+
+    def is_home_of(self, queue: str | None) -> bool:
+        """Return whether a queue (by default the scheduler's) lives where this scheduler writes: of several shards, one has it."""
+        home = self._queue_for(queue).backend
+        return (home.location, home.key_prefix) == (self.backend.location, self.backend.key_prefix)
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
@@ -377,5 +386,11 @@ class Scheduler(Agenda):
         return round(await crons.now(self.backend) + delay, 3)
 
     async def _write(self, spec: CronSpec, mode: crons.Mode, *, anonymous: bool = False) -> CronJob:
-        await write(self.backend, spec, self._queue_for(spec.queue), mode, anonymous=anonymous)
+        queue = self._queue_for(spec.queue)
+        if not self.is_home_of(spec.queue):
+            raise InvalidOption(
+                f"cron {spec.name!r}: queue {queue.name!r} lives in {queue.backend.key_prefix}, and this scheduler writes to"
+                f" {self.backend.key_prefix}: an entry lives with its queue, take the scheduler of that one"
+            )
+        await write(self.backend, spec, queue, mode, anonymous=anonymous)
         return await CronJob.fetch(spec.name, self.backend, self.serializer)

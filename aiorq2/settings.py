@@ -27,6 +27,7 @@ class HubOptions(TypedDict, total=False):
     connections: Mapping[str, Any]
     connection_class: str | type
     key_prefix: str | None
+    shards: int | None
     serializer: Any
     results: ResultStore
     timezone: str
@@ -54,6 +55,7 @@ class Settings:
     connections: Mapping[str, Any]
     connection_class: str | type
     key_prefix: str | None
+    shards: int | None
     serializer: Any
     results: ResultStore
     timezone: str
@@ -83,6 +85,8 @@ class Configurable:
     """Further connections by name: a URL, or its parts as a dict."""
     key_prefix: str | None = None
     """What every key in Redis begins with."""
+    shards: int | None = None
+    """Over how many namespaces the queues of ``redis_url`` are spread; None: one, that of ``key_prefix``."""
     default_queue: str = "default"
     """The queue of jobs that name none."""
     default_timeout: Duration = DEFAULT_TIMEOUT

@@ -25,13 +25,15 @@ def stopping_on_signals(stop: Callable[[], None], wanted: bool | None) -> Iterat
         return
     loop = asyncio.get_running_loop()
     before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
-    with suppress(NotImplementedError):  # Windows' loop
-        for one in before:
+    for one in before:
+        try:
             loop.add_signal_handler(one, stop)
+        except NotImplementedError:  # Windows' loop
+            signal.signal(one, lambda *_: loop.call_soon_threadsafe(stop))
     try:
         yield
     finally:
-        with suppress(NotImplementedError):
-            for one, handler in before.items():
+        for one, handler in before.items():
+            with suppress(NotImplementedError):
                 loop.remove_signal_handler(one)
-                signal.signal(one, handler)
+            signal.signal(one, handler)

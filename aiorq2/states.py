@@ -67,6 +67,8 @@ class Reply(StrEnum):
     """Something that is not a job lies under the job's key."""
     DUPLICATE = "DUPLICATE"
     """A job with this id exists and may not be replaced; its status follows."""
+    CIRCLE = "CIRCLE"
+    """The job would wait for one that waits for it; which one follows."""
     LEASE_LOST = "LEASE_LOST"
     """The run no longer owns the job; nothing was written."""
     STOPPING = "STOPPING"

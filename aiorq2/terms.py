@@ -1,4 +1,4 @@
-"""The small values that RQ's users give to ``enqueue``: Repeat, Callback, Dependency, RateLimit, Webhook. Checked when made.
+"""The small values that are given to ``enqueue``: Repeat, Callback, Dependency, RateLimit, Webhook, Durable. Checked when made.
 
 Names, signatures and defaults are RQ 3.0's; what is ours says so.
 """
@@ -18,6 +18,9 @@ from aiorq2.timing import Duration, durations, seconds
 CALLBACK_TIMEOUT = 60
 """Seconds; RQ's."""
 MAX_KEY = 255
+MAX_REPLICAS = 100
+DURABLE_TIMEOUT = 2
+"""Seconds that an enqueue waits for replicas, unless it says otherwise."""
 
 OnParentFailure = Literal["wait", "cancel", "run"]
 WebhookStatus = Literal["finished", "failed"]
@@ -151,6 +154,35 @@ class RateLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Durable:
+    """An enqueue counts only when ``replicas`` of Redis' replicas have acknowledged it; ours.
+
+    Args:
+        replicas: how many; 0 for none.
+        timeout: seconds (or a duration) to wait for them.
+    """
+
+    replicas: int
+    timeout: Duration = DURABLE_TIMEOUT
+
+    def __post_init__(self) -> None:
+        if (
+            isinstance(self.replicas, bool)
+            or not isinstance(self.replicas, int)
+            or not 0 <= self.replicas <= MAX_REPLICAS
+        ):
+            raise InvalidOption(
+                f"durable={self.replicas!r:.60}: the number of replicas that must have the job, 0 to {MAX_REPLICAS}"
+            )
+        self.timeout_s  # noqa: B018  # raises what cannot be meant
+
+    @property
+    def timeout_s(self) -> float:
+        """The time that the replicas have, in seconds."""
+        return seconds(self.timeout, name="Durable(timeout)", minimum=0.001)
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
     """A URL that is called when a job has ``finished`` or ``failed``. Needs the extra ``webhook`` (httpx) in the worker."""
 
@@ -220,6 +252,13 @@ def webhooks_of(text: str | None) -> list[Webhook]:
         return [Webhook(**one) for one in json.loads(text or "[]")]
     except (ValueError, TypeError) as error:
         raise InvalidOption(f"webhooks: {error}") from None
+
+
+def as_durable(given: object) -> Durable | None:
+    """Return a ``Durable``, from one or from a number of replicas."""
+    if given is None or isinstance(given, Durable):
+        return given
+    return Durable(given)  # type: ignore[arg-type]  # checked there
 
 
 def as_webhooks(given: object) -> tuple[Webhook, ...]:

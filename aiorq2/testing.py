@@ -12,6 +12,7 @@ from typing import Any
 
 from aiorq2.backends import inspect
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shards import Shards
 from aiorq2.callables import name_of
 from aiorq2.errors import InvalidOption
 from aiorq2.hub import RQ
@@ -19,6 +20,7 @@ from aiorq2.job import Job
 from aiorq2.queue import Queue
 from aiorq2.registry import DeferredJobRegistry, ScheduledJobRegistry
 from aiorq2.scheduler import Scheduler
+from aiorq2.sharded import ShardedWorker
 from aiorq2.timing import Duration, ManualClock, seconds
 from aiorq2.worker import Worker
 
@@ -110,13 +112,15 @@ async def time_travel(source: Source, delta: timedelta | float) -> None:
     Raises:
         InvalidOption: the backend does not live by a ``ManualClock``: ``connect(url, clock=ManualClock(…))``.
     """
-    backend = _backend(source)
-    if not isinstance(backend.clock, ManualClock):
-        raise InvalidOption(
-            "time_travel: the backend needs a clock: connect(url, clock=ManualClock(…))"
-        )
-    backend.clock.travel(delta)
-    await Scheduler(backend=backend).run(burst=True)
+    clocks = {id(one.clock): one.clock for one in _backends(source)}
+    for clock in clocks.values():
+        if not isinstance(clock, ManualClock):
+            raise InvalidOption(
+                "time_travel: the backend needs a clock: connect(url, clock=ManualClock(…))"
+            )
+        clock.travel(delta)
+    for backend in _backends(source):
+        await Scheduler(backend=backend).run(burst=True)
 
 
 class _Wanted:
@@ -165,18 +169,25 @@ def _listed(waiting: Sequence[Job]) -> str:
 async def _waiting(source: Source, queue: str | None) -> list[Job]:
     """Return the jobs that wait, by queue."""
     found: list[Job] = []
-    backend, serializer = _backend(source), _serializer(source)
+    serializer = _serializer(source)
     for name in await _names(source, () if queue is None else (queue,)):
-        here = Queue(name, backend, serializer=serializer)
-        ids = await inspect.queued_ids(backend, name, 0, -1)
-        found += [one for one in await Job.fetch_many(ids, backend, here.serializer) if one]
+        here = Queue(name, _home(source), serializer=serializer)
+        ids = await inspect.queued_ids(here.backend, name, 0, -1)
+        found += [one for one in await Job.fetch_many(ids, here.backend, here.serializer) if one]
         for registry in (ScheduledJobRegistry, DeferredJobRegistry):
             found += await registry(queue=here).get_jobs()
     return found
 
 
-def _backend(source: Source) -> RedisBackend:
+def _home(source: Source) -> RedisBackend | Shards:
+    if isinstance(source, RQ):
+        return source.get_shards() or source.backend
     return source if isinstance(source, RedisBackend) else source.backend
+
+
+def _backends(source: Source) -> list[RedisBackend]:
+    home = _home(source)
+    return list(home) if isinstance(home, Shards) else [home]
 
 
 def _serializer(source: Source) -> Any:
@@ -190,10 +201,10 @@ async def _names(source: Source, queues: Sequence[str]) -> list[str]:
         return list(queues)
     if isinstance(source, Queue):
         return [source.name]
-    return await inspect.queue_names(_backend(source))
+    return [name for one in _backends(source) for name in await inspect.queue_names(one)]
 
 
-def _worker(source: Source, names: Sequence[str]) -> Worker:
+def _worker(source: Source, names: Sequence[str]) -> Worker | ShardedWorker:
     if isinstance(source, RQ):
         return source.get_worker(*names, handle_signals=False)
     if isinstance(source, Queue):

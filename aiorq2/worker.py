@@ -36,6 +36,7 @@ from aiorq2.run import Reason
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.signals import stopping_on_signals
+from aiorq2.slots import Slots
 from aiorq2.ticking import Ticker
 from aiorq2.timing import Duration, seconds, to_iso
 from aiorq2.upkeep import Heartbeat, Reaper, Sweeper
@@ -126,6 +127,7 @@ class Worker(Roster):
         )
         self.backend = backend_of(backend, connection)
         self.concurrency = concurrency
+        self._make_slots: Callable[[], Slots] = lambda: Slots(concurrency, sync_concurrency)
         self.grace = seconds(grace, name="grace")
         self.serializer = resolve_serializer(serializer)
         self.stuck_threads = 0
@@ -140,11 +142,11 @@ class Worker(Roster):
             [exception_handlers] if callable(exception_handlers) else list(exception_handlers)
         )
         allowed = AllowList(allow, trust_all=self.serializer.name == "pickle")
-        self._make_executor: Callable[[RedisBackend], Executor] = lambda on: Executor(
+        self._make_executor: Callable[[RedisBackend, Slots], Executor] = lambda on, slots: Executor(
             on,
             self.serializer,
             allowed,
-            sync_concurrency=sync_concurrency,
+            slots=slots,
             offload=offload,
             result_limit=result_limit,
             job_class=job_class,
@@ -226,6 +228,10 @@ class Worker(Roster):
                 await self._close(pump)
         return pump.has_run_jobs
 
+    def share(self, slots: Slots) -> None:
+        """Take part in slots that several workers of this process share, rather than have as many as ``concurrency`` says."""
+        self._make_slots = lambda: slots
+
     def request_stop(self) -> None:
         """Stop: at first let running jobs finish within ``grace``; told again, cancel and give them back at once."""
         pump, loop = self._pump, asyncio.get_running_loop()
@@ -270,10 +276,11 @@ class Worker(Roster):
         self._ticker = (
             Ticker(self._backend, self._seat.instance, self.queues) if with_scheduler else None
         )
+        slots = self._make_slots()
         self._pump = Pump(
             self._backend,
             self._seat,
-            self._make_executor(self._backend),
+            self._make_executor(self._backend, slots),
             self._handlers,
             Appetite(
                 queues=self.queues,
@@ -288,6 +295,7 @@ class Worker(Roster):
             ),
             on_settled=self._aftermath.settled,
             ticker=self._ticker,
+            slots=slots,
         )
         return self._pump
 

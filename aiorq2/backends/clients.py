@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis as redis_py
 import redis.asyncio as redis_asyncio
+from redis.cluster import ClusterNode
+
+from aiorq2.backends.routes import Address, Route, RoutedConnection, RoutedSSLConnection
 
 _SYNC_CONNECTIONS: dict[str, Any] = {
     "Connection": redis_py.Connection,
@@ -21,7 +24,8 @@ class Clients:
     """How clients to a server are made."""
 
     asynchronous: Callable[[], redis_asyncio.Redis]
-    synchronous: Callable[[], redis_py.Redis]
+    synchronous: Callable[[], Any]
+    """Makes a ``redis.Redis``, or a ``redis.RedisCluster``, which can do the same."""
 
 
 def clients_of(pool: redis_asyncio.ConnectionPool, kwargs: dict[str, Any]) -> Clients:
@@ -39,3 +43,55 @@ def clients_of(pool: redis_asyncio.ConnectionPool, kwargs: dict[str, Any]) -> Cl
         )
 
     return Clients(asynchronous, synchronous)
+
+
+def clients_by_sentinels(
+    name: str,
+    sentinels: Sequence[Address],
+    routed: type[RoutedConnection],
+    route: Route,
+    options: dict[str, Any],
+    for_sentinels: dict[str, Any],
+) -> Clients:
+    """Return clients to the master of a name; the asynchronous ones follow our own route, the others ask by themselves."""
+    plain = {**options, "ssl": issubclass(routed, RoutedSSLConnection)}
+    encryption = {one: value for one, value in plain.items() if one.startswith("ssl")}
+    asking = {**encryption, **{one: value for one, value in for_sentinels.items() if value}}
+
+    return Clients(
+        lambda: _routed_client(routed, route, options),
+        lambda: redis_py.Sentinel(sentinels, sentinel_kwargs=asking).master_for(name, **plain),
+    )
+
+
+def clients_in_cluster(
+    nodes: Sequence[Address],
+    routed: type[RoutedConnection],
+    route: Route,
+    options: dict[str, Any],
+) -> Clients:
+    """Return clients to a cluster: the asynchronous ones reach the node that serves the key prefix (for other keys, make a
+    ``RedisCluster`` of your own), the others all of them."""
+    plain = {name: value for name, value in options.items() if name != "db"}
+    ssl = issubclass(routed, RoutedSSLConnection)
+    return Clients(
+        lambda: _routed_client(routed, route, plain),
+        lambda: redis_py.RedisCluster(
+            startup_nodes=[ClusterNode(*one) for one in nodes], **plain, ssl=ssl
+        ),
+    )
+
+
+def _routed_client(
+    routed: type[RoutedConnection], route: Route, options: dict[str, Any]
+) -> redis_asyncio.Redis:
+    pool = redis_asyncio.ConnectionPool(connection_class=routed, route=route, **options)
+    return redis_asyncio.Redis(connection_pool=pool)
+
+
+def close_sync_client(client: redis_py.Redis | redis_py.RedisCluster) -> None:
+    """Close a client and its connections."""
+    if isinstance(client, redis_py.RedisCluster):
+        client.close()
+    else:
+        client.connection_pool.disconnect()

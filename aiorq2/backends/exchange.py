@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import AskError, MovedError, NoScriptError, ResponseError, TryAgainError
 
 from aiorq2.backends import scripts
 from aiorq2.backends.line import (
@@ -22,12 +22,15 @@ from aiorq2.backends.line import (
     is_refusal,
     is_transient,
 )
+from aiorq2.backends.routes import UNTRUSTWORTHY, NoRoute
 from aiorq2.errors import BackendError, BackendFull, BackendRefused, BackendUnavailable
 from aiorq2.timing import backoff
 
 log = logging.getLogger("aiorq2.backend")
 
 COMPLAIN_EVERY_S = 60.0
+MAX_REDIRECTIONS = 5
+"""How often a pipeline goes on at once to where the nodes of a cluster say."""
 
 
 class Exchange:
@@ -52,25 +55,37 @@ class Exchange:
         self._complained_at = -math.inf
 
     async def send(
-        self, line: Line, commands: Sequence[Command], *, retry_for: float | None = -1
+        self,
+        line: Line,
+        commands: Sequence[Command],
+        *,
+        retry_for: float | None = -1,
+        is_whole: bool = False,
+        patience: float = 0.0,
     ) -> list[Any]:
         """Send a pipeline until every command has a final reply; error replies of the commands' own come back as exceptions.
 
         Args:
             retry_for: seconds to go on while Redis is away or not ready; -1 the backend's, None for ever, 0 not at all.
+            is_whole: what is repeated is the whole pipeline, since its last command is about those before it.
+            patience: further seconds to wait for the replies, for commands that block.
 
         Raises:
             BackendUnavailable: it was away for longer.
             BackendRefused: it does not want us.
         """
-        patience = self._retry_for if retry_for == -1 else retry_for
-        deadline = None if patience is None else asyncio.get_running_loop().time() + patience
+        retry_for = self._retry_for if retry_for == -1 else retry_for
+        deadline = None if retry_for is None else asyncio.get_running_loop().time() + retry_for
         replies: list[Any] = [None] * len(commands)
         open_ = list(range(len(commands)))
-        attempt = 0
+        attempt = redirections = 0
         while open_:
-            open_, error = await self._round(line, commands, replies, open_)
+            left, error = await self._round(line, commands, replies, open_, patience)
+            open_ = open_ if left and is_whole else left
             if error is None:
+                continue
+            if isinstance(error, MovedError) and redirections < MAX_REDIRECTIONS:
+                redirections += 1  # it has not run, and we know where it is to
                 continue
             attempt += 1
             pause = backoff(attempt, base=0.02, cap=1.0)
@@ -82,21 +97,27 @@ class Exchange:
                 self._complain(error)
             elif attempt == 3:
                 log.warning("Redis at %s %s; trying again", self._location, _plain(error))
-            await asyncio.sleep(pause)
+            await line.pause(pause)
         if attempt >= 3:
             log.info("Redis at %s is back", self._location)
         return replies
 
     async def _round(
-        self, line: Line, commands: Sequence[Command], replies: list[Any], open_: list[int]
+        self,
+        line: Line,
+        commands: Sequence[Command],
+        replies: list[Any],
+        open_: list[int],
+        patience: float,
     ) -> tuple[list[int], BaseException | None]:
         """Send the commands that are open; returns those that still are, and why (None: only their scripts were missing)."""
         try:
-            answers = await line.run([commands[index] for index in open_])
+            answers = await line.run([commands[index] for index in open_], patience=patience)
         except Exception as error:
             if self._passes(error):
                 return open_, error
             raise self.final(error) from error
+        answers = await _follow(line, [commands[index] for index in open_], answers)
         still: list[int] = []
         is_missing = False
         reason: BaseException | None = None
@@ -154,9 +175,7 @@ class Exchange:
                 f"Redis at {self._location} is out of memory (maxmemory); nothing was enqueued"
             )
         if reason := distrust(error):
-            return BackendRefused(
-                f"Redis at {self._location} has a certificate that is not to be trusted: {reason}"
-            )
+            return BackendRefused(f"Redis at {self._location} {UNTRUSTWORTHY}: {reason}")
         if is_refusal(error):
             reason = "it wants a password" if _wants_password(error) else str(error)
             return BackendRefused(f"Redis at {self._location} refuses: {reason}")
@@ -174,6 +193,24 @@ class Exchange:
         return error
 
 
+async def _follow(line: Line, commands: Sequence[Command], answers: list[Any]) -> list[Any]:
+    """Ask the other node for the keys that have gone there, while the slot is on its way. A script has to wait for all of them."""
+    for index, (command, answer) in enumerate(zip(commands, answers, strict=True)):
+        if (
+            isinstance(answer, AskError)
+            and not isinstance(answer, MovedError)
+            and command[0] != "EVALSHA"
+        ):
+            other = line.beside((answer.host, answer.port))
+            try:
+                answers[index] = (await other.run([["ASKING"], command]))[1]
+            except Exception as error:  # noqa: BLE001  judged like an error of this line's
+                answers[index] = error
+            finally:
+                await other.close()
+    return answers
+
+
 def _wants_password(error: BaseException) -> bool:
     return any(
         word in str(error) for word in ("NOAUTH", "unauthenticated", "Authentication required")
@@ -182,6 +219,13 @@ def _wants_password(error: BaseException) -> bool:
 
 def _plain(error: BaseException) -> str:
     """Say what is wrong without what redis-py adds (it may quote the URL)."""
+    if isinstance(error, NoRoute):
+        return str(error)
+    if isinstance(error, AskError | TryAgainError):
+        return "is handing these keys over to another node"
     if isinstance(error, ResponseError):
-        return f"is not ready ({str(error)[:120]})"
+        text = str(error)
+        if text.startswith("Error running script"):  # Redis 6.2 wraps what went wrong inside
+            text = text.rpartition(" -")[2]
+        return f"is not ready ({text[:120]})"
     return f"cannot be reached ({type(error).__name__})"

@@ -15,7 +15,7 @@ from aiorq2.backends.line import Command
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.wire import fields_of, record_of
 from aiorq2.backends.workers import WorkerRecord as WorkerRecord
-from aiorq2.backends.workers import commands_for, job_of, workers_of
+from aiorq2.backends.workers import commands_for, job_of, together, workers_of
 from aiorq2.errors import BackendError, InvalidOption
 from aiorq2.states import JobStatus
 
@@ -103,6 +103,21 @@ async def snapshot(backend: RedisBackend, queues: Sequence[str] | None = None) -
         queues=tuple(_counts(names, replies[: len(counting)])),
         workers=tuple(one for one in alive if queues is None or set(one.queues) & set(names)),
         is_suspended=bool(suspended),
+    )
+
+
+def merged(parts: Sequence[Snapshot]) -> Snapshot:
+    """Return what was seen in several shards as one: a worker that serves several is one of them."""
+    workers: dict[str, WorkerRecord] = {}
+    for one in (worker for part in parts for worker in part.workers):
+        known = workers.get(one.name)
+        workers[one.name] = one if known is None else together(known, one)
+    return Snapshot(
+        queues=tuple(
+            sorted((one for part in parts for one in part.queues), key=lambda one: one.name)
+        ),
+        workers=tuple(workers[name] for name in sorted(workers)),
+        is_suspended=any(part.is_suspended for part in parts),
     )
 
 

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from aiorq2.backends import connect
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shards import Shards
 from aiorq2.backends.shared import SharedClient
 from aiorq2.errors import InvalidOption
 
@@ -30,6 +31,10 @@ def backend_of(backend: Source | None = None, connection: Source | None = None) 
     given = backend if backend is not None else connection
     if isinstance(given, RedisBackend):
         return given
+    if isinstance(given, Shards):
+        raise InvalidOption(
+            "several shards are given where one is meant: shards.of(queue) is the one in which a queue lives"
+        )
     if isinstance(given, SharedClient):
         return given.backend
     settings = tuple(os.environ.get(name) for name in _SETTINGS)

@@ -14,6 +14,14 @@ PREFIX_PATTERN = re.compile(r"[A-Za-z0-9_.:{}-]+")
 """RQ's rule for ``RQ_KEY_PREFIX``."""
 
 
+_TAG = re.compile(r"[^{]*\{[^}]+\}")
+
+
+def has_hash_tag(prefix: str) -> bool:
+    """Return whether all keys under a prefix lie in one slot of a cluster: it has something between its first braces."""
+    return _TAG.match(prefix) is not None
+
+
 class Keys:
     """The key names under one prefix. Each docstring says the Redis type and how long the key lives."""
 
@@ -174,6 +182,10 @@ class Keys:
         """String, the worker that watches the queue's next due time; a few seconds."""
         return f"{self.prefix}:aio:watch:{queue}"
 
+    def fence(self) -> str:
+        """String that a durable enqueue writes before it waits for replicas, which have then got all that came before; 60 s."""
+        return f"{self.prefix}:aio:fence"
+
     def due_news(self) -> str:
         """Channel on which schedulers hear the name of a queue where something is due earlier than before."""
         return f"{self.prefix}:aio:due"
@@ -209,6 +221,10 @@ class Keys:
     def lead(self, group: str) -> str:
         """String, the one of several schedulers of the same queues that sees to what is due; about a second, refreshed."""
         return f"{self.prefix}:aio:lead:{group}"
+
+    def rate_home(self, rate: str) -> str:
+        """String, the shard whose jobs a rate limit counts; a week, refreshed. In the first of several shards only."""
+        return f"{self.prefix}:aio:rate-home:{rate}"
 
     def replay(self, token: str) -> str:
         """String: the call with this token was carried out and left nothing else behind; 60 s."""

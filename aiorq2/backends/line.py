@@ -7,18 +7,24 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     DataError,
+    MasterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from aiorq2.backends.routes import Address, NoRoute, RoutedConnection, note_misplaced
 from aiorq2.backends.scripts import Arg
+from aiorq2.errors import BackendRefused
 
 try:
     from hiredis import pack_command as _pack
@@ -78,6 +84,8 @@ def is_transient(error: BaseException) -> bool:
 
 
 _TRANSIENT_TYPES = {
+    "AskError",
+    "MovedError",
     "ReadOnlyError",
     "ClusterDownError",
     "MasterDownError",
@@ -88,7 +96,9 @@ _TRANSIENT_TYPES = {
 
 def is_refusal(error: BaseException) -> bool:
     """Whether Redis does not want us: wrong password, missing rights, a command it does not have; or we do not want it."""
-    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
+    if isinstance(
+        error, AuthenticationError | AuthorizationError | NoPermissionError | BackendRefused
+    ):
         return True
     if distrust(error) is not None:
         return True
@@ -100,12 +110,23 @@ def is_refusal(error: BaseException) -> bool:
     )
 
 
-def distrust(error: BaseException) -> str | None:
+def distrust(error: BaseException | None) -> str | None:
     """Return why the certificate of the server is not to be trusted, if that is what has gone wrong."""
-    for one in (error, error.__cause__, error.__context__):
-        if isinstance(one, ssl.SSLCertVerificationError):
-            return one.verify_message
+    for _ in range(5):  # redis-py's error stands before that of ssl
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error and (error.__cause__ or error.__context__)
     return None
+
+
+def is_misplaced(error: ResponseError) -> bool:
+    """Whether another server is the one to ask: this one has become, or is, a replica."""
+    text = str(error)
+    return (
+        isinstance(error, MovedError | ReadOnlyError | MasterDownError)
+        or "-READONLY" in text
+        or text.startswith("UNBLOCKED")
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -147,6 +168,8 @@ class Line:
         self._timeout = timeout
         self._connect_timeout = timeout if connect_timeout is None else connect_timeout
         self._silence: asyncio.Timeout | None = None
+        self._bearable_s = timeout
+        self._is_misplaced = False
 
     async def run(self, commands: Sequence[Command], *, patience: float = 0.0) -> list[Any]:
         """Send all commands in one write and return their replies, error replies among them as exceptions.
@@ -159,6 +182,7 @@ class Line:
         """
         connection = self._connection
         packed = _packed(connection, commands)
+        self._bearable_s = self._timeout + patience
         patience += sum(map(len, packed)) / SLOWEST_BYTES_PER_S
         try:
             if not connection.is_connected:
@@ -167,12 +191,23 @@ class Line:
                 self._listen_closely()
             async with asyncio.timeout(self._timeout + patience) as self._silence:
                 await self._write(packed)
-                return [await self._reply() for _ in commands]
+                replies = [await self._reply() for _ in commands]
+        except (TimeoutError, RedisTimeoutError) as error:
+            # A server that does not encrypt waits for the end of a line that never comes.
+            is_without_tls = isinstance(connection, SSLConnection) and not connection.is_connected
+            await self.drop()
+            if is_without_tls:
+                raise NoRoute("cannot be reached over TLS (is this its TLS port?)") from error
+            raise
         except BaseException:
             await self.drop()
             raise
         finally:
             self._silence = None
+        if self._is_misplaced:  # the next use connects anew, to a server that may be another
+            self._is_misplaced = False
+            await self.drop()
+        return replies
 
     def _listen_closely(self) -> None:
         """Take whatever arrives for a sign of life, a part of an answer too."""
@@ -183,7 +218,7 @@ class Line:
 
         def heed(data: bytes) -> None:
             if self._silence is not None and not self._silence.expired():
-                self._silence.reschedule(loop.time() + self._timeout)
+                self._silence.reschedule(loop.time() + self._bearable_s)
             feed(data)
 
         reader.feed_data = heed  # type: ignore[method-assign, assignment]
@@ -199,7 +234,23 @@ class Line:
         try:
             return await self._connection.read_response(disable_decoding=True)
         except ResponseError as error:
+            if is_misplaced(error):
+                self._is_misplaced = True
+                note_misplaced(self._connection, error)
             return error
+
+    def beside(self, address: Address) -> Line:
+        """Return a line to another server than that to which the route of this one leads."""
+        assert isinstance(self._connection, RoutedConnection)
+        route = self._connection.route
+        return Line(lambda: route.beside(address), self._timeout)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait before the next try; not as long when there is word of another server."""
+        if isinstance(self._connection, RoutedConnection):
+            await self._connection.route.news(seconds)
+        else:
+            await asyncio.sleep(seconds)
 
     async def drop(self) -> None:
         """Close the connection without ceremony; the next use opens it again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from aiorq2.backends.clients import Clients
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 
 class MemoryBackend(RedisBackend):
     """The verbs on a fakeredis, which is never silent: while it is busy, so is this process."""
+
+    has_replicas = False
 
     def _bearable_silence(self, lease: float) -> float:
         return self.timeout
@@ -52,9 +53,18 @@ def memory_backend(url: str, *, key_prefix: str, clock: Clock | None = None) -> 
     )
 
 
-@cache
+_SERVERS: dict[str, FakeServer] = {}
+
+
 def _server(name: str) -> FakeServer:
     """Return the one server of this name."""
     from fakeredis import FakeServer
 
-    return FakeServer()
+    if name not in _SERVERS:
+        _SERVERS[name] = FakeServer()
+    return _SERVERS[name]
+
+
+def forget(backend: MemoryBackend) -> None:
+    """Let go of the data of a backend's name: the next backend of that name begins anew."""
+    _SERVERS.pop(backend.location.removeprefix("memory://"), None)

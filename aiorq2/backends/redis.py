@@ -34,15 +34,16 @@ from aiorq2.backends.base import (
     Seat,
     Tally,
 )
-from aiorq2.backends.clients import Clients
+from aiorq2.backends.clients import Clients, close_sync_client
 from aiorq2.backends.coalesce import Coalescer
+from aiorq2.backends.durable import DurableCalls, Send, added_durably, strictest
 from aiorq2.backends.exchange import Exchange
 from aiorq2.backends.keys import Keys
 from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
 from aiorq2.backends.replies import naming, raise_for
 from aiorq2.backends.waiting import News, Waiting
-from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable
+from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable, InvalidOption
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
 from aiorq2.outcome import GivenBack, Outcome
 from aiorq2.states import JobStatus, Reply, Verb
@@ -80,6 +81,7 @@ class Home:
         self.reads = Coalescer(
             lambda commands: backend.exchange.send(reads, commands), most=MAX_READS
         )
+        self.durable = DurableCalls(self._durable_line, backend.keys.fence())
         self.listener = Listener(self._connect, *self._timeouts)
         self.waiting = Waiting(self.listener, backend.observe, backend.keys.inbox(uuid4().hex))
 
@@ -97,6 +99,12 @@ class Home:
         line = Line(self._connect, *self._timeouts)
         self._lines.append(line)
         return line
+
+    def _durable_line(self) -> Send:
+        line = self._line()
+        return lambda commands, patience: self._backend.exchange.send(
+            line, commands, is_whole=True, patience=patience
+        )
 
     def release_soon(self) -> None:
         """Have the dependents freed that are left; nobody waits for it."""
@@ -130,10 +138,11 @@ class Home:
         if self.client is not None:
             await self.client.aclose(close_connection_pool=True)
         if self.sync_client is not None:
-            self.sync_client.connection_pool.disconnect()
+            close_sync_client(self.sync_client)
         await self.waiting.close()
         await self.calls.close()
         await self.reads.close()
+        await self.durable.close()
         await self.listener.close()
         for line in self._lines:
             await line.close()
@@ -152,6 +161,9 @@ class RedisBackend:
         url: what another process can connect with, where there is such a thing; it may hold a password and is not shown.
         clock: what tells the time in place of Redis and of this machine.
     """
+
+    has_replicas = True
+    """Whether an enqueue can wait for some."""
 
     def __init__(
         self,
@@ -210,7 +222,8 @@ class RedisBackend:
         """
         if self._clients is None:
             raise BackendRefused(f"{self.location}: this backend has no client to give")
-        return self._clients.synchronous()
+        made: Redis = self._clients.synchronous()
+        return made
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.location} {self.key_prefix}>"
@@ -265,11 +278,16 @@ class RedisBackend:
 
         Raises:
             DuplicateJobError: ``unique`` and the id is taken.
-            InvalidJobOperation: a job with this id is running.
+            InvalidJobOperation: a job with this id is running, or one of its parents waits for it.
+            NotDurable: a job has fewer replicas than it asks for (``spec.durable``); all are enqueued.
 
         Redis: 1 pipeline, shared with concurrent calls, ``add.lua`` per job.
         """
         commands = [self._command("add", *wire.spec_arguments(spec, replace)) for spec in specs]
+        if durable := strictest(specs):
+            if not self.has_replicas:
+                raise InvalidOption(f"durable: {self.location} has no replicas; leave it out")
+            return added_durably(specs, await self.home.durable.call_many(commands, durable))
         if len(commands) == 1:
             with naming(Verb.ADD, specs[0].id):
                 reply = await self.home.calls.call(commands[0])

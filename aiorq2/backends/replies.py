@@ -52,6 +52,10 @@ def _error(word: Reply, verb: str, name: str, status: str) -> AiorqError:
             )
         case Reply.WRONG_STATUS:
             return InvalidJobOperation(f"job {name!r}: cannot {verb} from {status!r}")
+        case Reply.CIRCLE:
+            return InvalidJobOperation(
+                f"job {name!r}: cannot {verb}, it would wait for {status!r}, which waits for it"
+            )
         case Reply.WRONG_TYPE:
             return BackendError(
                 f"job {name!r}: cannot {verb}, something that is not a job lies under its key"

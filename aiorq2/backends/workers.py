@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -116,3 +116,16 @@ def _worker_of(keys: Keys, hash_: JobRecord, members: Iterable[bytes]) -> Worker
 def job_of(member: str) -> str:
     """Return the job of a run, ``<job>:<execution>``."""
     return member.partition(":")[0]
+
+
+def together(one: WorkerRecord, other: WorkerRecord) -> WorkerRecord:
+    """Return the records that a worker of several shards has in two of them as one."""
+    return replace(
+        one,
+        state="busy" if "busy" in (one.state, other.state) else one.state,
+        queues=(*one.queues, *other.queues),
+        executions=(*one.executions, *other.executions),
+        successful_job_count=one.successful_job_count + other.successful_job_count,
+        failed_job_count=one.failed_job_count + other.failed_job_count,
+        total_working_time=one.total_working_time + other.total_working_time,
+    )

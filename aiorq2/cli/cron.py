@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import click
 
-from aiorq2.backends.redis import RedisBackend
 from aiorq2.cli.failures import EXIT_FAILURE, sentence
-from aiorq2.cli.options import Connection, connection_options, option
+from aiorq2.cli.options import Connection, Home, connection_options, option, parts_of
 from aiorq2.cli.plain_text import printable
 from aiorq2.cli.show_crons import as_json, facts, moment, show_all, show_one
 from aiorq2.cron_jobs import CronJob
-from aiorq2.errors import AiorqError, BackendError
+from aiorq2.errors import AiorqError, BackendError, NoSuchCronJobError
 from aiorq2.scheduler import Scheduler
 
 JOBS_SHOWN = 20
@@ -32,7 +33,8 @@ def cron() -> None:
 @connection_options
 def list_(connection: Connection, as_json: bool) -> None:
     """Show all entries, with their patterns in words and their next runs."""
-    found = connection.run(lambda backend: Scheduler(backend=backend).get_cron_jobs())
+    parts = connection.run_each(lambda backend: Scheduler(backend=backend).get_cron_jobs())
+    found = sorted(chain(*parts), key=lambda one: one.name)
     _echo_json([facts(one) for one in found]) if as_json else show_all(found)
 
 
@@ -43,11 +45,11 @@ def list_(connection: Connection, as_json: bool) -> None:
 def show(connection: Connection, name: str, as_json: bool) -> None:
     """Show all that is known of an entry, and its latest jobs."""
 
-    async def work(backend: RedisBackend) -> tuple[CronJob, list[Any]]:
-        found = await Scheduler(backend=backend).get_cron_job(name)
+    async def work(home: Home) -> tuple[CronJob, list[Any]]:
+        found = await entry_at(home, name)
         return found, await found.get_jobs(JOBS_SHOWN)
 
-    found, jobs = connection.run(work)
+    found, jobs = connection.run_at(work)
     if as_json:
         _echo_json(facts(found) | {"jobs": [{"id": one.id, "status": one.status} for one in jobs]})
     else:
@@ -62,7 +64,7 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
 @connection_options
 def next_(connection: Connection, name: str, count: int) -> None:
     """Show when an entry is due next."""
-    found = connection.run(lambda backend: Scheduler(backend=backend).get_cron_job(name))
+    found = connection.run_at(lambda home: entry_at(home, name))
     for at in found.upcoming(count):
         click.echo(moment(at))
     if not found.next_run:
@@ -114,11 +116,11 @@ def _each(
 ) -> None:
     """Do something to every entry named, and say what came of it."""
 
-    async def work(backend: RedisBackend) -> int:
+    async def work(home: Home) -> int:
         status = 0
         for name in names:
             try:
-                found = await Scheduler(backend=backend).get_cron_job(name)
+                found = await entry_at(home, name)
                 job = await verb(found)
             except BackendError:
                 raise
@@ -131,7 +133,19 @@ def _each(
                 click.echo(printable(text))
         return status
 
-    context.exit(connection.run(work))
+    context.exit(connection.run_at(work))
+
+
+async def entry_at(home: Home, name: str) -> CronJob:
+    """Return a recurring entry by its name, in whichever shard it is.
+
+    Raises:
+        NoSuchCronJobError: there is none.
+    """
+    for one in parts_of(home):
+        with suppress(NoSuchCronJobError):
+            return await Scheduler(backend=one).get_cron_job(name)
+    raise NoSuchCronJobError(f"cron {name!r}: there is no such entry")
 
 
 def _echo_json(found: object) -> None:

@@ -54,7 +54,7 @@ def add(connection: Connection, **asked: Any) -> None:
         saved = await write(backend, spec, queue, "update")
         return saved, await CronJob.fetch(spec.name, backend, serializer)
 
-    saved, found = connection.run(work)
+    saved, found = connection.run(work, queue=spec.queue or "default")
     told = f"{saved.capitalize()} {found.name}: {found.describe()}; next {moment(found.next_run)}"
     click.echo(printable(told))
 

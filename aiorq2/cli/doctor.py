@@ -13,7 +13,7 @@ import click
 
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.cli.failures import EXIT_FAILURE
-from aiorq2.cli.options import Connection, connection_options, duration, option
+from aiorq2.cli.options import Connection, connection_options, duration, option, program_name
 from aiorq2.cli.plain_text import is_terminal, printable
 from aiorq2.doctor import KINDS, Finding, Kind, Progress, Report, examine, mend
 
@@ -46,24 +46,35 @@ def doctor(
 ) -> None:
     """Look for what is wrong: lost jobs, dead leases, leftovers of dead workers, keys that stay for ever, settings of Redis.
 
-    Changes nothing without --fix. Exit status: 0 all is well, or was mended; 1 something is wrong.
+    Changes nothing without --fix. Exit status: 0 all is well, or was mended; 1 something is wrong. Of
+    several shards, each is looked at by itself.
     """
-    report, cases = connection.run(lambda backend: _consulted(backend, fix, **asked))
-    for line in [_as_json(report, cases)] if as_json else _lines(report, cases):
-        click.echo(line)
-    context.exit(0 if report.is_complete and all(mended for _, mended in cases) else EXIT_FAILURE)
+    seen = connection.run_each(lambda backend: _consulted(backend, fix, **asked))
+    for where, report, cases in seen:
+        if len(seen) > 1 and not as_json:
+            click.echo(f"{where}:")
+        for line in [_as_json(report, cases)] if as_json else _lines(report, cases):
+            click.echo(line)
+    is_well = all(
+        report.is_complete and all(mended for _, mended in cases) for _, report, cases in seen
+    )
+    context.exit(0 if is_well else EXIT_FAILURE)
 
 
 async def _consulted(
     backend: RedisBackend, fix: bool, **asked: Any
-) -> tuple[Report, Sequence[Case]]:
-    """Examine, and mend if that was asked for."""
+) -> tuple[str, Report, Sequence[Case]]:
+    """Examine, and mend if that was asked for; returns which keys as well."""
     with _progress() as show:
         report = await examine(backend, on_progress=show, **asked)
-    return report, [
-        (one, await mend(backend, one) if fix and one.can_be_mended else None)
-        for one in report.findings
-    ]
+    return (
+        backend.key_prefix,
+        report,
+        [
+            (one, await mend(backend, one) if fix and one.can_be_mended else None)
+            for one in report.findings
+        ],
+    )
 
 
 def _lines(report: Report, cases: Sequence[Case]) -> Iterator[str]:
@@ -76,8 +87,10 @@ def _lines(report: Report, cases: Sequence[Case]) -> Iterator[str]:
 
 
 def _remedy(kind: Kind, mended: int | None) -> str:
+    if mended is None and kind.mending:
+        return f"--fix {kind.mending}"
     if mended is None:
-        return f"--fix {kind.mending}" if kind.mending else f"What to do: {kind.advice}"
+        return f"What to do: {kind.advice.replace('`aiorq2 ', f'`{program_name()} ')}"
     return f"Mended: {mended}" if mended else "Not mended: it has changed meanwhile, look again"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import click
 
 from aiorq2.backends import inspect
-from aiorq2.cli.options import Connection, connection_options, option, queues_argument
+from aiorq2.backends.shards import Shards
+from aiorq2.cli.options import Connection, Home, connection_options, option, queues_argument
 from aiorq2.cli.show import Sections, shown
 
 
@@ -44,10 +46,20 @@ def info(
     sections = Sections(not only_workers, not only_queues, by_queue)
     show = shown("raw" if raw else "json" if as_json else "auto", sections)
     while True:
-        snapshot = connection.run(lambda backend: inspect.snapshot(backend, queues or None))
+        snapshot = connection.run_at(lambda home: _seen(home, queues))
         if interval:
             click.clear()  # does nothing where there is no terminal
         show(snapshot)
         if not interval:
             return
         time.sleep(interval)
+
+
+async def _seen(home: Home, queues: tuple[str, ...]) -> inspect.Snapshot:
+    if not isinstance(home, Shards):
+        return await inspect.snapshot(home, queues or None)
+    parted = home.parted(queues)
+    meant = [(one, parted[one]) for one in parted] if queues else [(one, None) for one in home]
+    return inspect.merged(
+        await asyncio.gather(*[inspect.snapshot(one, names) for one, names in meant])
+    )

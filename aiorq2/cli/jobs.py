@@ -10,11 +10,18 @@ from typing import Any
 
 import click
 
-from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import describe_call
 from aiorq2.cli.arguments import parse_arguments
 from aiorq2.cli.failures import EXIT_FAILURE, sentence
-from aiorq2.cli.options import Connection, connection_options, duration, option, queue_name
+from aiorq2.cli.options import (
+    Connection,
+    Home,
+    connection_options,
+    duration,
+    home_of_job,
+    option,
+    queue_name,
+)
 from aiorq2.cli.plain_text import printable
 from aiorq2.errors import AiorqError, BackendError
 from aiorq2.job import Job
@@ -100,13 +107,13 @@ def enqueue(connection: Connection, **asked: Any) -> None:
     asked["serializer"] = connection.serializer(asked["serializer"])
     if asked["schedule_in"] is not None and asked["schedule_at"] is not None:
         raise click.UsageError("--schedule-in and --schedule-at exclude one another")
-    value = connection.run(lambda backend: _enqueued(backend, **asked))
+    value = connection.run_at(lambda home: _enqueued(home, **asked))
     if asked["wait"]:
         click.echo(_readable(value))
 
 
 async def _enqueued(
-    backend: RedisBackend,
+    home: Home,
     *,
     function: str,
     queue: str,
@@ -126,7 +133,7 @@ async def _enqueued(
     """Enqueue one job, and wait for it if that was asked for."""
     retry = Retry(retry_max, list(retry_interval) or 0) if retry_max else None
     options |= {"retry": retry, "depends_on": list(depends_on) or None}
-    target = Queue(queue, backend, serializer=serializer)
+    target = Queue(queue, home, serializer=serializer)
     explicit = {"args": args, "kwargs": kwargs, "job_timeout": options.pop("timeout"), **options}
     if schedule_in is not None:
         job = await target.enqueue_in(schedule_in, function, **explicit)
@@ -154,12 +161,15 @@ async def _value(job: Job, timeout: float | None) -> Any:
 @click.pass_context
 def cancel(context: click.Context, connection: Connection, job_ids: tuple[str, ...]) -> None:
     """Cancel jobs; those that run are stopped by their worker."""
-    context.exit(connection.run(lambda backend: _cancelled(backend, job_ids)))
+    context.exit(connection.run_at(lambda home: _cancelled(home, job_ids)))
 
 
-async def _cancelled(backend: RedisBackend, job_ids: Sequence[str]) -> int:
+async def _cancelled(home: Home, job_ids: Sequence[str]) -> int:
+    async def cancelled(job_id: str) -> str | None:
+        return await (await home_of_job(home, job_id)).cancel(job_id)
+
     refused = 0
-    async for job_id, outcome in each(backend.cancel, job_ids):
+    async for job_id, outcome in each(cancelled, job_ids):
         if isinstance(outcome, AiorqError):
             refused += 1
             click.echo(f"aiorq2: {sentence(outcome)}", err=True)

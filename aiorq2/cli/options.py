@@ -16,12 +16,16 @@ from click.core import ParameterSource
 
 from aiorq2.backends import connect
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shards import MOST, Shards
 from aiorq2.errors import InvalidOption
 from aiorq2.hub import RQ
 from aiorq2.options import checked_name
 from aiorq2.timing import seconds
 
 T = TypeVar("T")
+B = TypeVar("B", contravariant=True)
+Home = RedisBackend | Shards
+Work = Callable[[B], Coroutine[Any, Any, T]]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -89,6 +93,13 @@ def rq_of(context: click.Context) -> RQ | None:
     return found
 
 
+def program_name() -> str:
+    """Return what the running command is a command of, as a user calls it: ``aiorq2``, or ``quart rq``."""
+    context = click.get_current_context(silent=True)
+    is_of_an_app = context is not None and PROGRAM_KEY in context.meta
+    return "quart rq" if is_of_an_app else "aiorq2"
+
+
 @contextmanager
 def _as_usage_error() -> Iterator[None]:
     try:
@@ -103,6 +114,7 @@ class Connection:
 
     url: str | None = field(repr=False)
     key_prefix: str | None
+    shards: int | None = None
     rq: RQ | None = field(default=None, repr=False)
     """The application whose command it is; it has been told of what was given."""
 
@@ -110,16 +122,18 @@ class Connection:
         """Return the serializer that was given, or the application's, or the default."""
         return given or (self.rq.settings().serializer if self.rq is not None else None) or "json"
 
-    def open(self) -> RedisBackend:
-        """Return the backend; nothing is sent yet.
+    def home(self) -> Home:
+        """Return the backend, or the shards; nothing is sent yet.
 
         Raises:
-            InvalidOption: the URL or the prefix cannot be meant; nothing of the URL is in the message.
+            InvalidOption: the URL, the prefix or the number cannot be meant; nothing of the URL is in the message.
         """
         if self.rq is not None:
-            return self.rq.get_backend()
+            return self.rq.get_shards() or self.rq.get_backend()
         try:
-            return connect(self.url, key_prefix=self.key_prefix)
+            if self.shards is None:
+                return connect(self.url, key_prefix=self.key_prefix)
+            return connect(self.url, key_prefix=self.key_prefix, shards=self.shards)
         except InvalidOption as error:
             parts = [part for part in re.split(r"[^\w.-]+", self.url or "")[1:] if len(part) > 2]
             message = functools.reduce(
@@ -127,16 +141,58 @@ class Connection:
             )
             raise InvalidOption(message) from None
 
-    def run(self, work: Callable[[RedisBackend], Coroutine[Any, Any, T]]) -> T:
-        """Return what ``work(backend)`` returns, in an event loop of its own."""
+    def run(self, work: Work[RedisBackend, T], *, queue: str | None = None) -> T:
+        """Return what ``work(backend)`` returns, in an event loop of its own.
+
+        Args:
+            queue: whose backend is meant, where there are shards.
+
+        Raises:
+            InvalidOption: there are shards, and no queue says which one is meant.
+        """
+        return self.run_at(lambda home: work(_one_of(home, queue)))
+
+    def run_each(self, work: Work[RedisBackend, T]) -> list[T]:
+        """Return what ``work(backend)`` returns for each shard, one after another; for the only backend where there are none."""
+
+        async def each(home: Home) -> list[T]:
+            return [await work(one) for one in parts_of(home)]
+
+        return self.run_at(each)
+
+    def run_at(self, work: Work[Home, T]) -> T:
+        """Return what ``work`` returns for the backend, or for the shards."""
         return asyncio.run(self._worked(work))
 
-    async def _worked(self, work: Callable[[RedisBackend], Coroutine[Any, Any, T]]) -> T:
-        backend = self.open()
+    async def _worked(self, work: Work[Home, T]) -> T:
+        home = self.home()
         try:
-            return await work(backend)
+            return await work(home)
         finally:
-            await backend.close()
+            await home.close()
+
+
+def parts_of(home: Home) -> list[RedisBackend]:
+    """Return all shards, or the only backend."""
+    return list(home) if isinstance(home, Shards) else [home]
+
+
+async def home_of_job(home: Home, job_id: str) -> RedisBackend:
+    """Return the shard that has a job, any if none has it. Redis: 1 call per shard, none where there are none."""
+    if isinstance(home, Shards):
+        return await home.find(job_id) or next(iter(home))
+    return home
+
+
+def _one_of(home: Home, queue: str | None) -> RedisBackend:
+    if not isinstance(home, Shards):
+        return home
+    if queue is None:
+        prefix = next(iter(home)).key_prefix
+        raise InvalidOption(
+            f"this is for one shard, not for {len(home)}: give --key-prefix {prefix!r} and the like in place of --shards"
+        )
+    return home.of(queue)
 
 
 def point(rq: RQ, context: click.Context, connection: Connection) -> None:
@@ -148,6 +204,10 @@ def point(rq: RQ, context: click.Context, connection: Connection) -> None:
     has_its_own = rq.key_prefix is not None or isinstance(rq.redis_url, RedisBackend)
     if is_prefix_given or not has_its_own:
         rq.key_prefix = connection.key_prefix
+    if connection.shards is not None:
+        rq.shards = connection.shards
+    elif is_prefix_given:
+        rq.shards = None
 
 
 def is_url_given(context: click.Context) -> bool:
@@ -158,20 +218,28 @@ def is_url_given(context: click.Context) -> bool:
 
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--url`` and ``--key-prefix``, which it gets as a ``Connection``."""
+    """Give a command ``--url``, ``--key-prefix`` and ``--shards``, which it gets as a ``Connection``."""
 
     @option(
         "-u", "--url", also=("RQ_REDIS_URL", "REDIS_URL"), metavar="URL",
-        help="Where Redis is: redis://, rediss:// or unix://. Default: redis://localhost:6379/0",
+        help="Where Redis is: redis://, rediss://, unix://, redis+sentinel://h1,h2,h3/mymaster or redis+cluster://h1,h2,h3. "
+        "Default: redis://localhost:6379/0",
     )  # fmt: skip
     @option(
-        "--key-prefix", also=("RQ_KEY_PREFIX",), metavar="TEXT", help="What every key in Redis begins with. Default: rq"
+        "--key-prefix", also=("RQ_KEY_PREFIX",), metavar="TEXT",
+        help="What every key in Redis begins with. Default: rq, in a cluster {rq}",
+    )  # fmt: skip
+    @option(
+        "--shards", type=click.IntRange(1, MOST), metavar="N",
+        help="Over how many namespaces queues are spread. Everybody has to say the same. Default: they are not.",
     )  # fmt: skip
     @functools.wraps(command)
-    def connected(*args: Any, url: str | None, key_prefix: str | None, **kwargs: Any) -> Any:
+    def connected(
+        *args: Any, url: str | None, key_prefix: str | None, shards: int | None, **kwargs: Any
+    ) -> Any:
         context = click.get_current_context()
         rq = rq_of(context)
-        connection = Connection(url, key_prefix, rq)
+        connection = Connection(url, key_prefix, shards, rq)
         if rq is not None:
             point(rq, context, connection)
         return command(*args, connection=connection, **kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 
 import click
 
@@ -26,12 +27,12 @@ def empty(
     """Delete the jobs that wait in QUEUES, with their data. Jobs that run are left alone."""
     if every and queues:
         raise click.UsageError("name the queues or give --all, not both")
-    names = connection.run(inspect.queue_names) if every else list(queues)
+    names = list(chain(*connection.run_each(inspect.queue_names))) if every else list(queues)
     if not names:
         click.echo("Nothing to do")
     elif yes or _agreed(names):
         for name in names:
-            removed = connection.run(lambda backend, name=name: Queue(name, backend).empty())  # type: ignore[misc]
+            removed = connection.run_at(lambda home, name=name: Queue(name, home).empty())  # type: ignore[misc]
             click.echo(f"{removed} jobs removed from {printable(name)} queue")
     else:
         context.exit(EXIT_FAILURE)
@@ -50,8 +51,8 @@ def _agreed(names: list[str]) -> bool:
 )  # fmt: skip
 @connection_options
 def suspend(connection: Connection, duration: float | None) -> None:
-    """Have all workers, rq's too, start no job until `aiorq2 resume`."""
-    connection.run(lambda backend: suspension.suspend(backend, duration))
+    """Have all workers, rq's too, start no job until `resume`."""
+    connection.run_each(lambda backend: suspension.suspend(backend, duration))
     if duration is None:
         click.echo(
             "Suspending workers.  No new jobs will be started.  But current jobs will be completed"
@@ -67,5 +68,5 @@ def suspend(connection: Connection, duration: float | None) -> None:
 @connection_options
 def resume(connection: Connection) -> None:
     """Let workers start jobs again."""
-    connection.run(suspension.resume)
+    connection.run_each(suspension.resume)
     click.echo("Resuming workers.")

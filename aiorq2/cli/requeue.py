@@ -14,7 +14,15 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.bulk import Selection, Step
 from aiorq2.cli.failures import EXIT_FAILURE, sentence
 from aiorq2.cli.jobs import each
-from aiorq2.cli.options import Connection, connection_options, duration, option, queue_name
+from aiorq2.cli.options import (
+    Connection,
+    Home,
+    connection_options,
+    duration,
+    home_of_job,
+    option,
+    queue_name,
+)
 from aiorq2.cli.plain_text import is_terminal
 from aiorq2.errors import AiorqError
 
@@ -41,19 +49,20 @@ def requeue(
     if job_ids and (is_selection or asked["dry_run"]):
         raise click.UsageError("name the jobs or say which failed ones are meant, not both")
     if job_ids:
-        context.exit(connection.run(lambda backend: _requeued(backend, job_ids)))
+        context.exit(connection.run_at(lambda home: _requeued(home, job_ids)))
     elif is_selection:
-        connection.run(lambda backend: _requeued_failed(backend, **asked))
+        connection.run(lambda backend: _requeued_failed(backend, **asked), queue=asked["queue"])
     else:
         click.echo("Nothing to do")
 
 
-async def _requeued(backend: RedisBackend, job_ids: Sequence[str]) -> int:
+async def _requeued(home: Home, job_ids: Sequence[str]) -> int:
+    async def requeued(job_id: str) -> None:
+        await (await home_of_job(home, job_id)).requeue(job_id)
+
     click.echo(f"Requeueing {len(job_ids)} jobs")
     refused = [
-        outcome
-        async for _, outcome in each(backend.requeue, job_ids)
-        if isinstance(outcome, AiorqError)
+        outcome async for _, outcome in each(requeued, job_ids) if isinstance(outcome, AiorqError)
     ]
     for error in refused:
         click.echo(f"aiorq2: {sentence(error)}", err=True)

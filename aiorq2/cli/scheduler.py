@@ -8,13 +8,14 @@ from pathlib import Path
 
 import click
 
-from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shards import Shards
 from aiorq2.cli import logs
 from aiorq2.cli.app import app_option, application, given_options
-from aiorq2.cli.options import Connection, connection_options, duration, option, queue_name
+from aiorq2.cli.options import Connection, Home, connection_options, duration, option, queue_name
 from aiorq2.cli.targets import find_modules_in
 from aiorq2.hub import RQ
 from aiorq2.scheduler import Scheduler
+from aiorq2.sharded import ShardedScheduler
 
 
 @click.command()
@@ -71,16 +72,22 @@ def scheduler(
         asyncio.run(_run_for_app(rq, burst, queues, **given))
         return
 
-    async def work(backend: RedisBackend) -> None:
-        await Scheduler(backend=backend, interval=interval).run(burst, queues)
+    async def work(home: Home) -> None:
+        if isinstance(home, Shards):
+            await ShardedScheduler(home, interval=interval).run(burst, queues)
+        else:
+            await Scheduler(backend=home, interval=interval).run(burst, queues)
 
-    connection.run(work)
+    connection.run_at(work)
 
 
 async def _run_for_app(
     rq: RQ, burst: bool, queues: tuple[str, ...], interval: float | None = None
 ) -> None:
     try:
-        await rq.get_scheduler(interval).run(burst, queues)
+        if rq.get_shards() is None:
+            await rq.get_scheduler(interval).run(burst, queues)
+        else:
+            await rq.get_schedulers(interval).run(burst, queues)
     finally:
         await rq.close()

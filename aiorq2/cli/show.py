@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from aiorq2.backends.inspect import QueueCounts, Snapshot, WorkerRecord
+from aiorq2.cli.options import program_name
 from aiorq2.cli.plain_text import is_terminal, printable
 
 Show = Callable[[Snapshot], None]
@@ -175,7 +176,7 @@ def _duties(one: WorkerRecord) -> str:
 def _closing(snapshot: Snapshot) -> Iterator[str]:
     yield ""
     if snapshot.is_suspended:
-        yield "Workers are suspended and start no job; `aiorq2 resume` lets them go on."
+        yield f"Workers are suspended and start no job; `{program_name()} resume` lets them go on."
     yield f"Updated: {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 

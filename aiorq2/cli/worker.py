@@ -16,6 +16,7 @@ import click
 from click.core import ParameterSource
 
 from aiorq2 import pool
+from aiorq2.backends.shards import Shards
 from aiorq2.callables import resolve
 from aiorq2.cli import logs
 from aiorq2.cli.app import application, given_options
@@ -25,6 +26,7 @@ from aiorq2.cli.targets import find_modules_in, import_for
 from aiorq2.cli.worker_options import worker_options
 from aiorq2.errors import InvalidOption, UnknownFunction
 from aiorq2.hub import RQ
+from aiorq2.sharded import ShardedWorker
 from aiorq2.worker import Worker
 
 LEAVE_AFTER_S = 5.0
@@ -83,7 +85,7 @@ def _level(settings: dict[str, Any]) -> str:
 
 
 def _supervise(context: click.Context, connection: Connection, settings: dict[str, Any]) -> int:
-    connection.open()  # a wrong URL is better said once than by every process
+    connection.home()  # a wrong URL is better said once than by every process
     program = context.meta.get(PROGRAM_KEY) or [sys.executable, "-m", "aiorq2"]
     group = context.parent or context
     program = [*program, *(["--verbose"] if group.params.get("verbose") else [])]
@@ -159,17 +161,18 @@ def _serve(context: click.Context, connection: Connection, settings: dict[str, A
 async def _work_alone(
     connection: Connection, settings: dict[str, Any], leash: pool.Leash | None
 ) -> int:
-    backend = connection.open()
+    home = connection.home()
     try:
-        worker = Worker(
-            settings["queues"] or "default",
-            backend,
-            handle_signals=leash is None,
-            **_options(settings, ()),
+        options = {"handle_signals": leash is None, **_options(settings, ())}
+        names = settings["queues"] or "default"
+        worker = (
+            ShardedWorker(names, home, **options)
+            if isinstance(home, Shards)
+            else Worker(names, home, **options)
         )
         return await _work(worker, settings, leash)
     finally:
-        await backend.close()
+        await home.close()
 
 
 def _handler(name: str) -> Callable[..., Any]:
@@ -194,7 +197,9 @@ async def _work_for_app(
         await rq.close()
 
 
-async def _work(worker: Worker, settings: dict[str, Any], leash: pool.Leash | None) -> int:
+async def _work(
+    worker: Worker | ShardedWorker, settings: dict[str, Any], leash: pool.Leash | None
+) -> int:
     if leash is not None:
         leash.follow(worker.request_stop)
     await worker.work(

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from aiorq2.backends.addresses import address_of, url_of
 from aiorq2.backends.keys import PREFIX_PATTERN
+from aiorq2.backends.shards import checked_count
 from aiorq2.errors import AiorqError, InvalidOption
 from aiorq2.functions import JobFunctions
 from aiorq2.options import as_names, checked_name
@@ -148,6 +149,7 @@ KEYS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "RQ_REDIS_URL": ("redis_url", _text),
     "RQ_CONNECTION_CLASS": ("connection_class", _client),
     "RQ_KEY_PREFIX": ("key_prefix", _prefix),
+    "RQ_SHARDS": ("shards", checked_count),
     "RQ_QUEUES": ("queues", _queues),
     "RQ_ASYNC": ("is_async", _truth),
     "RQ_DEFAULT_QUEUE": ("default_queue", lambda value: checked_name(value, "queue")),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from quart import Quart
 
     from aiorq2.hub import RQ
+    from aiorq2.sharded import ShardedWorker
     from aiorq2.worker import Worker
 
 log = logging.getLogger("aiorq2.quart")
@@ -37,7 +38,7 @@ class EmbeddedWorker:
         self._rq = rq
         self._app = app
         self._options = {"grace": GRACE_S, "handle_signals": False, **options}
-        self._worker: Worker | None = None
+        self._worker: Worker | ShardedWorker | None = None
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -67,8 +68,8 @@ class EmbeddedWorker:
             began = asyncio.get_running_loop().time()
             try:
                 async with self._app.app_context():
-                    self._worker = self._rq.get_worker(**self._options)
-                await self._worker.work()
+                    worker = self._worker = self._rq.get_worker(**self._options)
+                await worker.work()
             except Exception:
                 log.exception("the worker inside of %s failed; it is started again", self._app.name)
             is_quick = asyncio.get_running_loop().time() - began < LONGEST_PAUSE_S

@@ -25,6 +25,7 @@ from aiorq2.quart_ext.job import QuartJob
 from aiorq2.quart_ext.running import carried, context_of
 from aiorq2.quart_ext.streams import stream
 from aiorq2.settings import Configurable, HubOptions
+from aiorq2.sharded import ShardedWorker
 from aiorq2.timing import Duration
 from aiorq2.worker import Worker
 
@@ -217,11 +218,11 @@ class RQ(hub.RQ):
         wanted = self._apps[app].config.embedded_worker
         if wanted is not None:
             return bool(wanted) or isinstance(wanted, Mapping)
-        backend = self._apps[app].state.connections.backend(self.settings())
-        return self.is_async and backend.location.startswith("memory://")
+        home = self._apps[app].state.connections.home(self.settings())
+        return self.is_async and home.location.startswith("memory://")
 
     @asynccontextmanager
-    async def surround(self, worker: Worker) -> AsyncIterator[None]:
+    async def surround(self, worker: Worker | ShardedWorker) -> AsyncIterator[None]:
         """Start the application and stop it, in a process that is there for its jobs; then what hooks there are."""
         app = self.app
         if not self._serves_apps:
@@ -241,9 +242,11 @@ class RQ(hub.RQ):
         """Follow a job from a page: ``return await rq.stream(job_id)`` in a route sends server-sent events, and in a websocket
         the same as JSON messages, until the job has ended. Each is ``{"status": …, "done": 0.4, "text": …}``.
 
-        An id without a job is answered with 404. Redis: as ``job.follow()``.
+        An id without a job is answered with 404. Redis: as ``job.follow()``; where there are shards, 1 call to each before.
         """
-        return await stream(self.get_queue(connection=connection), job_id)
+        queue, shards = self.get_queue(connection=connection), self.get_shards(connection)
+        backend = queue.backend if shards is None else await shards.find(job_id)
+        return await stream(backend, job_id, queue.serializer)
 
 
 _NOTHING = object()

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 
 from quart import Response, abort, has_websocket_context, make_response, websocket
 
+from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import NoSuchJobError
 from aiorq2.job import Job
-from aiorq2.queue import Queue
+from aiorq2.serializers import Serializer
 
 MAX_STREAMS = 100
 """How many jobs one process lets pages follow at once."""
@@ -17,10 +18,12 @@ MAX_STREAMS = 100
 _open = 0
 
 
-async def stream(queue: Queue, job_id: str) -> Response:
-    """Answer with what is heard of a job until it has ended."""
+async def stream(backend: RedisBackend | None, job_id: str, serializer: Serializer) -> Response:
+    """Answer with what is heard of a job until it has ended; without a backend, there is none."""
+    if backend is None:
+        abort(404)
     try:
-        job = await Job.fetch(job_id, queue.backend, queue.serializer)
+        job = await Job.fetch(job_id, backend, serializer)
     except NoSuchJobError:
         abort(404)
     if _open >= MAX_STREAMS:

@@ -30,11 +30,15 @@ async def _works(backend: RedisBackend) -> None:
 @pytest.mark.parametrize("decode_responses", [False, True])
 @pytest.mark.parametrize("protocol", [2, 3])
 async def test_existing_client_gives_its_address(
-    redis_url: str, key_prefix: str, decode_responses: bool, protocol: int
+    redis_server: RedisServer,
+    redis_url: str,
+    key_prefix: str,
+    decode_responses: bool,
+    protocol: int,
 ) -> None:
     """A client of redis-py is taken for its address and credentials; how it decodes is its own affair."""
     client = redis.asyncio.Redis.from_url(
-        redis_url, decode_responses=decode_responses, protocol=protocol
+        redis_server.url, decode_responses=decode_responses, protocol=protocol
     )
     async with client:
         async with opened(client, key_prefix=key_prefix) as backend:
@@ -86,6 +90,18 @@ BAD: list[tuple[object, str]] = [
     ("redis://localhost/?decode_responses=true", "decode_responses"),
     ("redis://localhost/?db=zero", "cannot be read"),
     ("redis://localhost/?no_such_option=1", "option"),
+    ("redis+sentinel://h1,h2,h3", "ends with the master's name"),
+    ("redis+sentinel://h1:port/mymaster", "host:port"),
+    ("redis+sentinel:///mymaster", "host:port"),
+    ("redis+sentinel://h1,,h3/mymaster", "host:port"),
+    ("redis+sentinel://h1/mymaster/zero", "the database is a number"),
+    ("redis+sentinel://h1/mymaster?no_such_option=1", "option"),
+    ("redis+sentinel://h1/mymaster?decode_responses=1", "decode_responses"),
+    ("redis+cluster://h1:0", "host:port"),
+    ("redis+cluster://h1/3", "one database"),
+    ("redis+cluster://h1?db=3", "one database"),
+    ("redis+cluster://h1/x", "the database is a number"),
+    ("redis+cluster://h1?sentinel_password=x", "belong to redis\\+sentinel"),
     (6379, "int"),
     (redis.Redis(), "synchronous"),
     (redis, "module"),
@@ -99,12 +115,64 @@ def test_source_that_cannot_be_meant_is_refused(source: object, word: str) -> No
         connect(source)
 
 
-def test_password_in_a_bad_url_is_not_shown() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:s3cret@localhost:port/0",
+        "redis+sentinel://user:s3cret@h1:port/mymaster",
+        "redis+sentinel://h1/mymaster/x?sentinel_password=s3cret",
+        "redis+sentinel://h1/?sentinel_password=s3cret",
+        "redis+cluster://user:s3cret@h1/x",
+        "redis+cluster://h1?sentinel_password=s3cret",
+        "rediss+cluster://user:s3cret@h1?no_such_option=1",
+    ],
+)
+def test_password_in_a_bad_url_is_not_shown(url: str) -> None:
     """The message about a URL does not repeat its password."""
     with pytest.raises(InvalidOption) as raised:
-        connect("redis://user:s3cret@localhost:port/0")
+        connect(url)
 
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("redis+sentinel://u:s3cret@h1:1,h2,[::1]:3/mymaster?db=4&sentinel_password=s3cret",
+         "mymaster/4 of the sentinels h1:1,h2:26379,[::1]:3"),
+        ("rediss+sentinel://:s3cret@h1/mymaster/2", "mymaster/2 of the sentinels h1:26379"),
+        ("redis+cluster://u:s3cret@h1:1,h2", "the cluster h1:1,h2:6379"),
+        ("rediss+cluster://u:s3cret@h1?ssl_cert_reqs=none", "the cluster h1:6379"),
+    ],
+)  # fmt: skip
+def test_several_hosts_are_named_without_passwords(url: str, location: str) -> None:
+    """All that is shown of a backend says where it is, and no more."""
+    backend = connect(url)
+
+    assert backend.location == location
+    assert "s3cret" not in f"{backend!r} {backend.connection()!r} {backend.exchange!r}"
+    assert backend.url == url
+
+
+def test_namespace_of_a_cluster_lies_in_one_slot() -> None:
+    """The usual prefix is in braces there; one without is refused, with the one to use."""
+    assert connect("redis+cluster://h1").key_prefix == "{rq}"
+    assert connect("redis+cluster://h1", key_prefix="app{x}y").key_prefix == "app{x}y"
+    for prefix, better in (("rq", "'{rq}'"), ("{}", "'{rq}'"), ("{a", "'{a}'"), ("a}", "'{a}'")):
+        with pytest.raises(InvalidOption, match="in one slot") as raised:
+            connect("redis+cluster://h1", key_prefix=prefix)
+        assert better in str(raised.value)
+
+
+def test_prefix_of_the_environment_holds_in_a_cluster_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may be one that rq uses there; without braces it is refused."""
+    monkeypatch.setenv("RQ_KEY_PREFIX", "{mine}")
+    assert connect("redis+cluster://h1").key_prefix == "{mine}"
+    monkeypatch.setenv("RQ_KEY_PREFIX", "mine")
+    with pytest.raises(InvalidOption, match="in one slot"):
+        connect("redis+cluster://h1")
 
 
 @pytest.mark.parametrize("prefix", ["", "a b", "a*", "ü", "a\n", "a/b"])

@@ -307,6 +307,20 @@ async def test_replace_stops_what_runs_and_waits_until_it_is_gone(backend: Redis
     assert await stage.queued(backend) == [THIRD]
 
 
+async def test_replace_does_not_overrule_who_has_cancelled_before(backend: RedisBackend) -> None:
+    """A run that somebody has cancelled so that its dependents are enqueued, counts as done for them all the same."""
+    await entry(backend, overlap="replace")
+    await tick(backend)
+    claim = await stage.claim_one(backend)
+    await stage.add(backend, "child", depends_on=FIRST)
+    await backend.cancel(FIRST, enqueue_dependents=True)
+
+    await tick(backend, "x", PAST + 60)
+    await _finish(backend, claim, Verb.STOP)
+
+    assert sorted(await stage.queued(backend)) == sorted([SECOND, "child"])
+
+
 async def test_allow_makes_jobs_side_by_side(backend: RedisBackend) -> None:
     """Whatever the earlier ones do."""
     await entry(backend)

@@ -354,7 +354,7 @@ async def test_killed_subscription_comes_back(redis_backend: RedisBackend) -> No
 
 async def _kill_pubsub(backend: RedisBackend) -> None:
     (killed,) = await backend.run(["CLIENT", "KILL", "TYPE", "pubsub"])
-    assert killed == 1
+    assert killed >= 1  # sentinels subscribe as well
 
 
 async def _is_subscribed(backend: RedisBackend, channel: str) -> bool:

@@ -14,7 +14,7 @@ from tests.faults.site import Site
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.redis_server import RedisServer
 
-pytest.register_assert_rewrite("tests.faults.histories")
+pytest.register_assert_rewrite("tests.faults.histories", "tests.faults.stored")
 
 
 def pytest_report_header() -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiorq2.backends.redis import RedisBackend
-from tests.faults.model import FOREVER, Job, Model
+from tests.faults.model import Model
+from tests.faults.model.values import FOREVER, Job
 
 GRAIN_S = 60.0
 """Moments are compared by the minute: that much a history may take."""
@@ -76,6 +77,7 @@ class Stored:
     failed: dict[str, Registry] = field(default_factory=dict)
     canceled: dict[str, set[str]] = field(default_factory=dict)
     rates: dict[str, tuple[int, set[str], list[str]]] = field(default_factory=dict)
+    groups: dict[str, set[str]] = field(default_factory=dict)
 
     @classmethod
     def of_model(cls, model: Model) -> Stored:
@@ -94,6 +96,7 @@ class Stored:
                 key: (rate.concurrency, rate.allowed, sorted(rate.waiting, key=lambda one: (rate.waiting[one], one)))
                 for key, rate in model.rates.items()
             },
+            groups={name: ids for name, ids in model.groups.items() if ids},
         )  # fmt: skip
         for queue in model.queues:
             stored.scheduled[queue] = registry(model.scheduled[queue])
@@ -123,7 +126,7 @@ async def read(backend: RedisBackend, queues: Iterable[str]) -> Stored:
     """Return what a backend holds."""
     reader = _Reader(backend)
     await reader.load()
-    stored = Stored(jobs=reader.jobs(), rates=reader.rates())
+    stored = Stored(jobs=reader.jobs(), rates=reader.rates(), groups=reader.groups())
     for queue in queues:
         stored.queues[queue] = reader.texts(f"queue:{queue}")
         stored.scheduled[queue] = reader.registry(f"scheduled:{queue}")
@@ -209,6 +212,12 @@ class _Reader:
             one.decode(): value.decode(errors="replace")
             for one, value in zip(pairs, pairs, strict=True)
         }
+
+    def groups(self) -> dict[str, set[str]]:
+        """The groups that have members; their names may stay for a while without."""
+        names = self.texts("groups")
+        found = {name: set(self.texts(f"group:{name}")) for name in names}
+        return {name: ids for name, ids in found.items() if ids}
 
     def rates(self) -> dict[str, tuple[int, set[str], list[str]]]:
         return {

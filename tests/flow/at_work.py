@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.backends.shards import Shards
+from aiorq2.sharded import ShardedWorker
 from aiorq2.worker import Worker
+from tests.support import topologies
 from tests.support.eventually import eventually
 
 _HOW = {"max_jobs", "max_idle_time", "with_scheduler"}
@@ -17,7 +20,16 @@ _HOW = {"max_jobs", "max_idle_time", "with_scheduler"}
 async def drain(backend: RedisBackend, queues: str | Sequence[str] = "q", **options: Any) -> bool:
     """Run a worker until nothing is left to do now; return whether it ran anything. Options are the worker's or ``work``'s."""
     how = {name: options.pop(name) for name in _HOW & options.keys()}
-    return await Worker(queues, backend, **options).work(burst=True, **how)
+    return bool(await worker_on(backend, queues, how, **options).work(burst=True, **how))
+
+
+def worker_on(
+    backend: RedisBackend, queues: str | Sequence[str], how: Mapping[str, Any], **options: Any
+) -> Any:
+    """Return a worker, or where the tests of this run stand on shards, one that serves shards; it can do the same but count."""
+    if topologies.current == "shards" and not {"max_jobs", "max_idle_time"} & how.keys():
+        return ShardedWorker(queues, Shards([backend]), **options)
+    return Worker(queues, backend, **options)
 
 
 @asynccontextmanager
@@ -26,11 +38,11 @@ async def at_work(
 ) -> AsyncIterator[Worker]:
     """Have a worker at work beside the test; at the end it is told to stop, and its jobs get 5 seconds."""
     how = {name: options.pop(name) for name in _HOW & options.keys()}
-    worker = Worker(queues, backend, **{"grace": 5, "handle_signals": False, **options})
+    worker = worker_on(backend, queues, how, **{"grace": 5, "handle_signals": False, **options})
     working = asyncio.create_task(worker.work(**how))
     try:
         await eventually(lambda: is_registered(worker, backend))
-        yield worker
+        yield worker.workers[0] if isinstance(worker, ShardedWorker) else worker
     finally:
         worker.request_stop()
         async with asyncio.timeout(15):

@@ -18,6 +18,7 @@ from aiorq2.backends.redis import RedisBackend
 from tests.flow.cli_stage import Stage, is_one_sentence
 from tests.support import jobs
 from tests.support.processes import ROOT, PythonProcess
+from tests.support.redis_server import RedisServer
 
 
 @pytest.fixture
@@ -44,7 +45,9 @@ def test_info_shows_queues_and_workers_in_lines(stage: Stage) -> None:
     assert re.fullmatch(r"Updated: [0-9-]+ [0-9:]+ UTC", lines[6])
 
 
-def test_info_raw_prints_what_rq_prints(stage: Stage, redis_url: str, key_prefix: str) -> None:
+def test_info_raw_prints_what_rq_prints(
+    stage: Stage, redis_server: RedisServer, key_prefix: str
+) -> None:
     """Scripts that read ``rq info --raw`` go on working."""
     stage.enqueue(jobs.nothing, queue="high")
     stage.enqueue(jobs.nothing, jobs.nothing, queue="low")
@@ -63,7 +66,7 @@ def test_info_raw_prints_what_rq_prints(stage: Stage, redis_url: str, key_prefix
         "info",
         "--raw",
         "--url",
-        redis_url,
+        redis_server.url,
     ]
 
     theirs = subprocess.run(

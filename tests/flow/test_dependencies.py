@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from aiorq2 import Dependency, InvalidOption, Job, JobCancelled, Queue, get_current_job
+from aiorq2 import (
+    Dependency,
+    InvalidJobOperation,
+    InvalidOption,
+    Job,
+    JobCancelled,
+    Queue,
+    get_current_job,
+)
 from aiorq2.backends.base import ClaimRequest, Seat
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.outcome import Failed, Finished, Outcome
@@ -186,6 +194,74 @@ async def test_job_cannot_wait_for_itself(backend: RedisBackend) -> None:
         await queue.enqueue(jobs.nothing, depends_on=[3])
     with pytest.raises(InvalidOption, match="on_parent_failure='explode'"):
         await queue.enqueue(jobs.nothing, depends_on="a", on_parent_failure="explode")
+
+
+async def test_circle_is_refused_where_it_closes(backend: RedisBackend) -> None:
+    """A job may not replace one for which its own parents wait, be it through others: none of them would ever run."""
+    queue = Queue("q", backend)
+    await queue.enqueue(jobs.nothing, job_id="a")
+    await queue.enqueue(jobs.nothing, job_id="b", depends_on="a")
+    await queue.enqueue(jobs.nothing, job_id="free")
+    await queue.enqueue_in(60, jobs.nothing, job_id="c", depends_on=["free", "b"])
+    before = await stored(backend)
+
+    with pytest.raises(
+        InvalidJobOperation, match="'a': cannot add, it would wait for 'c', which waits for it"
+    ):
+        await queue.enqueue(jobs.nothing, job_id="a", depends_on=["free", "c"])
+
+    assert await stored(backend) == before
+
+
+async def test_circle_that_does_not_wait_is_none(backend: RedisBackend) -> None:
+    """One whose job has ended, or is cancelled for a parent that ended badly, keeps nobody waiting."""
+    queue = Queue("q", backend)
+    await queue.enqueue(jobs.nothing, job_id="a")
+    child = await queue.enqueue(jobs.nothing, job_id="b", depends_on="a")
+    await drain(backend)
+
+    again = await queue.enqueue(jobs.nothing, job_id="a", depends_on="b")
+    await drain(backend)
+
+    assert await statuses(again, child) == ["finished", "finished"]
+
+
+async def test_circle_of_a_parent_that_has_expired_is_seen(backend: RedisBackend) -> None:
+    """A job that comes again, for which others wait already, may not wait for them; several are enqueued, but for this one."""
+    queue = Queue("q", backend)
+    old = await queue.enqueue(jobs.fail, job_id="a", ttl=60)
+    await queue.enqueue(jobs.nothing, job_id="b", depends_on="a")
+    await backend.run(["DEL", backend.keys.job(old.id)])
+
+    with pytest.raises(InvalidJobOperation, match="it would wait for 'b'"):
+        await queue.enqueue_many(
+            [
+                queue.prepare_data(jobs.nothing, job_id="a", depends_on="b"),
+                queue.prepare_data(jobs.nothing, job_id="other"),
+            ]
+        )
+
+    assert not await Job.exists("a", backend)
+    assert await Job.exists("other", backend)
+
+
+async def test_circle_that_nobody_has_seen_is_cut_by_a_person(backend: RedisBackend) -> None:
+    """One parent was not there yet when the scheduled job came; both wait until one of them is cancelled or enqueued anew."""
+    queue = Queue("q", backend)
+    for cut in ("cancel", "enqueue"):
+        first = await queue.enqueue_in(60, jobs.nothing, job_id=f"{cut}-1", depends_on=f"{cut}-2")
+        second = await queue.enqueue(jobs.nothing, job_id=f"{cut}-2", depends_on=first)
+        await backend.reschedule(first.id, 1.0)
+        await drain(backend)
+        assert await statuses(first, second) == ["deferred", "deferred"]
+
+        if cut == "cancel":
+            await second.cancel(enqueue_dependents=True)
+        else:
+            await queue.enqueue(jobs.nothing, job_id=second.id)
+        await drain(backend)
+
+        assert await statuses(first) == ["finished"]
 
 
 # -- shapes ------------------------------------------------------------------------------------------

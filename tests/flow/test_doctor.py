@@ -84,6 +84,13 @@ async def lost_while_deferred(backend: RedisBackend) -> None:
     await drain(backend)
 
 
+async def lost_before_its_parent_ran(backend: RedisBackend) -> None:
+    """Somebody has deleted it from the deferred ones; its parent waits as well."""
+    await _job(backend, "parent")
+    await _job(backend, depends_on="parent")
+    await backend.run(["ZREM", backend.keys.deferred("q"), "j1"])
+
+
 async def lost_while_ready(backend: RedisBackend) -> None:
     """As rq's next step would leave it if it were cut in two."""
     await lost_while_queued(backend)
@@ -273,6 +280,7 @@ MENDED: dict[str, list[Plant]] = {
         lost_while_started,
         lost_before_retry,
         lost_while_deferred,
+        lost_before_its_parent_ran,
         lost_while_ready,
         lost_in_line,
     ],

@@ -36,6 +36,7 @@ from tests.flow import samples
 from tests.flow.at_work import at_work, drain, let_expire, stored
 from tests.support import jobs
 from tests.support.eventually import eventually, gates
+from tests.support.redis_server import RedisServer
 
 # -- calls -------------------------------------------------------------------------------------------
 
@@ -697,13 +698,15 @@ async def test_job_of_another_queue_is_not_enqueued_here(backend: RedisBackend) 
 # -- where to ----------------------------------------------------------------------------------------
 
 
-async def test_queue_takes_rqs_connection_argument(redis_url: str, key_prefix: str) -> None:
+async def test_queue_takes_rqs_connection_argument(
+    redis_server: RedisServer, redis_url: str, key_prefix: str
+) -> None:
     """By name or in RQ's place; a blocking client is refused in a sentence."""
     import redis
     import redis.asyncio
 
-    client = redis.asyncio.Redis.from_url(redis_url, decode_responses=True)
-    blocking = redis.Redis.from_url(redis_url)
+    client = redis.asyncio.Redis.from_url(redis_server.url, decode_responses=True)
+    blocking = redis.Redis.from_url(redis_server.url)
 
     for queue in (Queue("q", connection=client), Queue("q", client)):
         queue.backend = connect(client, key_prefix=key_prefix)

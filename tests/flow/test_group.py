@@ -73,6 +73,18 @@ async def test_group_forgets_who_is_gone(backend: RedisBackend) -> None:
     assert not [name for name in await stored(backend) if name.startswith("group")]
 
 
+async def test_job_that_replaces_one_does_not_join_its_group(backend: RedisBackend) -> None:
+    """Its id was in the group; it is another job now."""
+    queue, group = Queue("q", backend), Group.create(backend, "g")
+    _, other = await group.enqueue_many(
+        queue, [queue.prepare_data(jobs.nothing, job_id="a"), *several(1)]
+    )
+
+    await queue.enqueue(jobs.nothing, job_id="a")
+
+    assert await group.get_job_ids() == [other.id]
+
+
 async def test_job_can_be_taken_out_of_the_group(backend: RedisBackend) -> None:
     """The job itself stays, as in RQ."""
     group = Group.create(backend, "g")

@@ -159,6 +159,7 @@ def test_a_worker_has_the_hubs_queues_or_those_that_are_named(rq: RQ) -> None:
     assert rq.get_worker().queues == ("high", "low")
     assert rq.get_worker("low", "simple").queues == ("low", "simple")
     worker = rq.get_worker("some-queue", name="w-1", concurrency=3)
+    assert isinstance(worker, Worker)
     assert (worker.name, worker.concurrency) == ("w-1", 3)
     assert worker.backend is rq.backend
 

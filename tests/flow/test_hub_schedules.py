@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from aiorq2.errors import (
 )
 from tests.flow.at_work import make_due
 from tests.flow.hub_jobs import add, add_later, nothing
+from tests.support.eventually import eventually
 
 
 @pytest.fixture
@@ -306,6 +308,22 @@ async def test_declared_entries_are_written_when_a_worker_starts(rq: RQ) -> None
     assert (other.origin, other.policies.overlap) == ("high", "skip")
     for one in (noon, other):
         await one.cancel()
+
+
+@pytest.mark.parametrize("burst", [True, False])
+async def test_declared_entries_are_written_when_a_scheduler_starts(rq: RQ, burst: bool) -> None:
+    """Where the workers schedule nothing, it is the scheduler's process that knows of them."""
+    rq.cron("* * * * * *", name="each second")(nothing)
+    scheduler = rq.get_scheduler()
+
+    running = asyncio.create_task(scheduler.run(burst))
+    await eventually(scheduler.count)
+    scheduler.request_stop()
+    await running
+
+    entry = await CronJob.fetch("each second", rq.backend)
+    assert entry.source == rq.name
+    await entry.cancel()
 
 
 async def test_entries_that_are_declared_no_more_are_removed(memory_backend: RedisBackend) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -53,6 +54,13 @@ async def census() -> list[Any]:
     return [len(made), len(rq._app_state().embedded), current_app.config["NAME"]]
 
 
+@rq.job
+async def take_long(seconds: float) -> float:
+    """Sleep."""
+    await asyncio.sleep(seconds)
+    return seconds
+
+
 def say_so(job: Any, kind: Any, error: BaseException, traceback: Any) -> None:
     """Print what a run has raised."""
     sys.stdout.write(f"told of {error}\n")
@@ -70,7 +78,7 @@ def create_app(**config: Any) -> Quart:
     app = Quart(__name__)
     app.config.update({"NAME": os.environ.get("NAME", "an app"), **config})
     if "EMBEDDED" in os.environ:
-        app.config["RQ_EMBEDDED_WORKER"] = True
+        app.config["RQ_EMBEDDED_WORKER"] = {"grace": float(os.environ.get("GRACE", "10"))}
     if "OTHER_URL" in os.environ:
         app.config["RQ_OTHER_URL"] = os.environ["OTHER_URL"]
     made.append(app.name)
@@ -87,6 +95,11 @@ def create_app(**config: Any) -> Quart:
     @app.get("/enqueue")
     async def enqueue() -> ResponseReturnValue:
         return {"id": (await where.queue()).id}
+
+    @app.get("/enqueue/<float:seconds>/after/<float:pause>")
+    async def enqueue_after(seconds: float, pause: float) -> ResponseReturnValue:
+        await asyncio.sleep(pause)
+        return {"id": (await take_long.queue(seconds)).id}
 
     @app.get("/burst")
     async def burst() -> ResponseReturnValue:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 from collections.abc import Callable, Coroutine, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -130,25 +133,71 @@ def test_worker_takes_flask_rq2s_options(shell: Shell, tmp_path: Path) -> None:
     assert "exclude one another" in shell.rq("worker", "--burst", "-v", "-q", status=2)
 
 
-def test_worker_reports_to_sentry(shell: Shell, tmp_path: Path) -> None:
-    """Where its package is there; else it says what is missing. Other handlers are called as well."""
+class Sentry(ThreadingHTTPServer):
+    """What takes reports, as Sentry does; ``dsn`` leads to it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Taking)
+        self.taken: list[str] = []
+        self.dsn = f"http://key@127.0.0.1:{self.server_port}/1"
+
+
+class _Taking(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        """Take a report."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        assert isinstance(self.server, Sentry)
+        self.server.taken.append(f"{self.path}\n{body.decode()}")
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def sentry() -> Iterator[Sentry]:
+    """One that listens."""
+    with Sentry() as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_worker_reports_to_sentry(shell: Shell, sentry: Sentry) -> None:
+    """With the real package: the exception and where it was raised; other handlers are called as well."""
     failing = shell.enqueue(jobs.fail)
 
-    told = shell.rq("worker", "--burst", "--sentry-dsn", "https://k@localhost/1", status=2)
-    assert "pip install sentry-sdk" in told
-
-    (tmp_path / "sentry_sdk.py").write_text(
-        "def init(dsn): print('dsn', dsn)\ndef capture_exception(error): print('sent', repr(error))\n"
-    )
-    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}:{Path(__file__).parents[2]}"
     told = shell.rq(
-        "worker", "--burst", "--sentry-dsn", "https://k@localhost/1", "--exception-handler",
-        "tests.quart.jobs.say_so", PYTHONPATH=path,
+        "worker", "--burst", "--sentry-dsn", sentry.dsn, "--exception-handler", "tests.quart.jobs.say_so"
     )  # fmt: skip
-    assert "dsn https://k@localhost/1" in told
-    assert "sent ValueError('no')" in told
+
     assert "told of no" in told
     assert shell.job(failing).status == "failed"
+    reports = [one for one in sentry.taken if '"exception"' in one]
+    assert len(reports) == 1, sentry.taken
+    assert reports[0].startswith("/api/1/envelope/")
+    assert '"type":"ValueError","value":"no"' in reports[0]
+    assert '"function":"fail"' in reports[0]
+
+
+def test_worker_says_what_sentry_needs(shell: Shell, tmp_path: Path) -> None:
+    """The package, and an address that is one."""
+    (tmp_path / "sentry_sdk.py").write_text("raise ImportError('No module named sentry_sdk')\n")
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}:{Path(__file__).parents[2]}"
+    dsn = "https://k@localhost/1"
+
+    told = shell.rq("worker", "--burst", "--sentry-dsn", dsn, status=2, PYTHONPATH=path)
+    assert "pip install sentry-sdk" in told
+    told = shell.rq("worker", "--burst", "--sentry-dsn", "nonsense", status=2)
+    assert "--sentry-dsn" in told
+    assert "Traceback" not in told
 
 
 def test_worker_obeys_the_address_of_its_command_line(shell: Shell) -> None:
@@ -189,7 +238,7 @@ def test_commands_say_what_flask_rq2s_say(shell: Shell) -> None:
         "but then will automatically resume" in shell.rq("suspend", "--duration", "5")
     )
     assert "Suspending workers" in shell.rq("suspend")
-    assert "suspended" in shell.rq("info")
+    assert "suspended and start no job; `quart rq resume`" in shell.rq("info")
     assert "Resuming workers." in shell.rq("resume")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import signal
 import time
 import urllib.error
 import urllib.request
@@ -13,28 +13,11 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.quart.serving import EXAMPLES, free_place, served
 from tests.support.processes import ROOT, PythonProcess
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.slow
-
-EXAMPLES = ROOT / "examples"
-
-
-@contextmanager
-def _served(folder: Path, env: dict[str, str]) -> Iterator[tuple[str, PythonProcess]]:
-    """Serve ``app:app`` of a folder with hypercorn; yields its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{probe.getsockname()[1]}"
-    arguments = ["-u", "-m", "hypercorn", "app:app", "--bind", place]
-    with PythonProcess(
-        arguments, env={**env, "PYTHONPATH": f"{folder}:{ROOT}"}, cwd=folder
-    ) as server:
-        server.wait_for_output("Running on", 30)
-        yield f"http://{place}", server
-        server.terminate()
-        server.wait(30)
 
 
 @contextmanager
@@ -70,7 +53,7 @@ def server_of_its_own() -> Iterator[RedisServer]:
 def test_first_application_of_the_walkthrough(server_of_its_own: RedisServer) -> None:
     """Every route answers as it did, and the jobs run."""
     folder, env = EXAMPLES / "seed" / "first", {"SEED_RQ_REDIS_URL": server_of_its_own.url}
-    with _served(folder, env) as (url, server), server_of_its_own.client() as redis:
+    with served(folder, env) as (url, server), server_of_its_own.client() as redis:
         assert _get(url) == "Home"
         for number in range(1, 7):
             assert _get(f"{url}/doit{number}") == f"Success{number}"
@@ -92,7 +75,7 @@ def test_first_application_of_the_walkthrough(server_of_its_own: RedisServer) ->
 def test_second_application_of_the_walkthrough(server_of_its_own: RedisServer) -> None:
     """Every route, with what it prints."""
     folder, env = EXAMPLES / "seed" / "second", {"SEED_RQ_REDIS_URL": server_of_its_own.url}
-    with _served(folder, env) as (url, server), server_of_its_own.client() as redis:
+    with served(folder, env) as (url, server), server_of_its_own.client() as redis:
         assert _get(url) == "Hello World!"
         assert _get(f"{url}/doit1") == "ok"
         assert _get(f"{url}/doit2") == "Success2"
@@ -119,12 +102,34 @@ def test_second_application_of_the_walkthrough(server_of_its_own: RedisServer) -
         assert "'': None" in told
 
 
+def test_second_application_starts_without_the_command_line(
+    server_of_its_own: RedisServer,
+) -> None:
+    """``python run.py``, on Quart's own server, and Ctrl-C ends it."""
+    folder, place = EXAMPLES / "seed" / "second", free_place()
+    env = {
+        "SEED_RQ_REDIS_URL": server_of_its_own.url,
+        "PORT": place.split(":")[1],
+        "PYTHONPATH": f"{folder}:{ROOT}",
+    }
+    with PythonProcess(["-u", "run.py"], env=env, cwd=folder) as server:
+        server.wait_for_output(
+            "INFO in logging: Running on", 30
+        )  # hypercorn's word for it, after Quart's own
+        assert _get(f"http://{place}") == "Hello World!"
+        assert _get(f"http://{place}/doit5") == "Success5"
+        _until(server, "result: 3")
+        server.signal_group(signal.SIGINT)
+        server.wait(30)
+        assert "Traceback" not in server.output(), server.output()
+
+
 @pytest.mark.parametrize("where", ["memory", "redis"])
 def test_words_are_counted(where: str, server_of_its_own: RedisServer) -> None:
     """A text goes in, its progress is streamed, and its words come out; with Redis by a worker of its own."""
     folder = EXAMPLES / "quart_app"
     env = {"WORDS_RQ_REDIS_URL": server_of_its_own.url} if where == "redis" else {}
-    with _served(folder, env) as (url, _):
+    with served(folder, env) as (url, _):
         if where == "redis":
             with _worker(folder, env):
                 _count_words(url)

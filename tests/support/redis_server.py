@@ -33,7 +33,8 @@ class RedisServerError(RuntimeError):
 class RedisServer:
     """One redis-server process; started by ``start()`` or by ``with``, without persistence unless ``appendonly`` is given.
 
-    ``appendonly`` is the fsync policy of an append-only file, ``extra`` goes to the command line as it stands
+    ``tls`` are the options of one that speaks nothing else. ``appendonly`` is the fsync policy of an append-only file, ``extra``
+    goes to the command line as it stands
     (``["--enable-debug-command", "yes"]``). The port stays the same over ``kill()``, ``stop()`` and ``restart()``::
 
         with RedisServer(appendonly="always") as server:
@@ -41,6 +42,8 @@ class RedisServer:
             server.kill()
             server.restart()
     """
+
+    ports = _PORTS
 
     def __init__(
         self,
@@ -50,12 +53,14 @@ class RedisServer:
         requirepass: str | None = None,
         unixsocket: bool = False,
         extra: Sequence[str] = (),
+        tls: Sequence[str] = (),
         executable: str = "redis-server",
     ) -> None:
         self.host = "127.0.0.1"
         self.port = 0
         self.directory = Path()
         self._password = requirepass
+        self._tls = list(tls)
         self._unixsocket = unixsocket
         self._executable = executable
         self._options = ["--save", "", "--appendonly", "yes" if appendonly else "no", *extra]
@@ -125,6 +130,8 @@ class RedisServer:
             host=self.host,
             port=self.port,
             password=self._password,
+            ssl=bool(self._tls),
+            ssl_cert_reqs="none",
             socket_timeout=5,
             retry=Retry(NoBackoff(), 0),
         )
@@ -206,26 +213,35 @@ class RedisServer:
 
     def _start_on_a_free_port(self) -> None:
         for _ in range(_ATTEMPTS):
-            self.port = random.choice(_PORTS)
-            if _is_free(self.host, self.port) and self._spawn(timeout=30):
+            self.port = random.choice(self.ports)
+            if self._is_free() and self._spawn(timeout=30):
                 return
         raise RedisServerError(f"no free port found in {_ATTEMPTS} attempts\n{self.log()}")
 
+    def _is_free(self) -> bool:
+        return is_free(self.host, self.port)
+
     def _spawn(self, timeout: float) -> bool:
         """Start the process on ``self.port``; False when somebody else took the port first."""
-        arguments = ["--bind", self.host, "--port", str(self.port), "--dir", str(self.directory)]
-        arguments += ["--logfile", str(self.directory / "redis.log")]
-        if self._unixsocket:
-            arguments += ["--unixsocket", str(self._socket_path)]
         with (self.directory / "stderr.log").open("ab") as errors:
             self._process = subprocess.Popen(
-                [self._executable, *arguments, *self._options],
+                [self._executable, *self._arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
                 start_new_session=True,  # Ctrl-C is for the tests, which then close the server
             )
         return self._wait_until_it_answers(self._process, timeout)
+
+    def _arguments(self) -> list[str]:
+        """Return what the executable is started with."""
+        ports = ["--port", "0", "--tls-port"] if self._tls else ["--port"]
+        arguments = ["--bind", self.host, *ports, str(self.port), *self._tls]
+        arguments += ["--dir", str(self.directory)]
+        arguments += ["--logfile", str(self.directory / "redis.log")]
+        if self._unixsocket:
+            arguments += ["--unixsocket", str(self._socket_path)]
+        return [*arguments, *self._options]
 
     def _wait_until_it_answers(self, process: subprocess.Popen[bytes], timeout: float) -> bool:
         deadline = time.monotonic() + timeout
@@ -255,7 +271,8 @@ class RedisServer:
         return bool(info["process_id"] == pid)
 
 
-def _is_free(host: str, port: int) -> bool:
+def is_free(host: str, port: int) -> bool:
+    """Return whether nobody listens on a port."""
     with closing(socket.socket()) as probe:
         try:
             probe.bind((host, port))

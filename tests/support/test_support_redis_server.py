@@ -70,7 +70,7 @@ def test_server_takes_another_port_when_somebody_was_quicker(
     """A port that was free when we looked and taken when redis-server started is given up."""
     ports = itertools.count(redis_server.port)
     monkeypatch.setattr(random, "choice", lambda _: next(ports))
-    monkeypatch.setattr("tests.support.redis_server._is_free", lambda *_: True)
+    monkeypatch.setattr("tests.support.redis_server.is_free", lambda *_: True)
 
     with RedisServer() as server:
         assert server.port > redis_server.port

@@ -49,16 +49,29 @@ c55aFbDFCBMpqYUXrFYoTpa9ejihRANCAATa83HtiZjRq1GFG7siCi3plwObMQ3Z
 """
 """Certificate and key, in PEM; each certificate has signed itself, so it is its own authority."""
 
+Which = Literal["good", "expired"]
 
-def written(folder: Path, which: Literal["good", "expired"]) -> Path:
+
+def written(folder: Path, which: Which) -> Path:
     """Write a certificate with its key into a file and return its path; it can stand for the authority as well."""
     path = folder / f"{which}.pem"
     path.write_text(GOOD if which == "good" else EXPIRED)
     return path
 
 
+def options_of(certificate: Path) -> list[str]:
+    """Return the options of a redis-server that encrypts by itself and trusts its like."""
+    pem = str(certificate)
+    return [
+        *("--tls-cert-file", pem, "--tls-key-file", pem),
+        *("--tls-ca-cert-file", pem, "--tls-auth-clients", "no"),
+    ]
+
+
 @asynccontextmanager
-async def tls_before(port: int, certificate: Path) -> AsyncIterator[int]:
+async def tls_before(
+    port: int, certificate: Path, *, host: str = "127.0.0.1"
+) -> AsyncIterator[int]:
     """Take TLS connections and hand what comes on them to ``port``; yields the port on which."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -67,7 +80,7 @@ async def tls_before(port: int, certificate: Path) -> AsyncIterator[int]:
         there, back = await asyncio.open_connection("127.0.0.1", port)
         await asyncio.gather(_pump(reader, back), _pump(there, writer))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(serve, host, 0, ssl=context)
     async with server:
         yield server.sockets[0].getsockname()[1]
 

@@ -9,7 +9,7 @@ from typing import Any, assert_type
 
 import redis.asyncio
 
-from aiorq2 import RQ, Callback, CronJob, Job, Queue, Retry, Worker, connect
+from aiorq2 import RQ, Callback, CronJob, Job, Queue, Retry, ShardedWorker, Worker, connect
 from aiorq2.backends.redis import RedisBackend
 
 rq = RQ("redis://localhost:6379/0", default_timeout="5m", queues=["high", "low"])
@@ -196,7 +196,7 @@ async def parts() -> None:
     """What a hub gives."""
     assert_type(rq.get_queue("low"), Queue)
     assert_type(rq.get_queue("low", connection="archive"), Queue)
-    assert_type(rq.get_worker("high", "low", concurrency=5), Worker)
+    assert_type(rq.get_worker("high", "low", concurrency=5), Worker | ShardedWorker)
     assert_type(await rq.get_worker().work(burst=True), bool)
     assert_type(rq.backend, RedisBackend)
     client: redis.asyncio.Redis = rq.connection

@@ -108,14 +108,14 @@ def test_zero_is_a_ttl_but_not_a_timeout() -> None:
 
 
 def test_options_are_frozen_and_their_names_are_the_reserved_ones() -> None:
-    """RQ's words but for ``pipeline``, and three of ours."""
+    """RQ's words but for ``pipeline``, and some of ours."""
     options = EnqueueOptions.checked()
 
     assert set(OPTION_NAMES) == {
         *("job_timeout", "result_ttl", "ttl", "failure_ttl", "description", "job_id"),
         *("at_front", "meta", "retry", "unique", "redeliver", "offload"),
         *("depends_on", "on_parent_failure", "repeat", "on_success", "on_failure", "on_stopped"),
-        *("rate_limit", "webhooks"),
+        *("rate_limit", "webhooks", "durable"),
     }
     with pytest.raises(FrozenInstanceError):
         options.job_id = "x"  # type: ignore[misc]

@@ -2,10 +2,11 @@
 --- It waits in `lane`, which is the queue unless its caller runs it himself, or for its parents, whose number and ids come before
 --- the fields, or for its time, and then for its parents. The first write is one that Redis refuses when it is full, so a job is added whole or not at all.
 --- ARGV: id queue lane token mode to at delay ttl at_front now_iso policy rate group parent_count ...rest
---- REPLY: OK status · DUPLICATE status · WRONG_STATUS status · WRONG_TYPE
+--- REPLY: OK status · DUPLICATE status · WRONG_STATUS status · CIRCLE parent · WRONG_TYPE
 --- @include push
 --- @rarely forget forget
 --- @rarely parents judge
+--- @rarely circle circle
 --- @rarely canceled end_as_canceled
 --- @rarely defer register_with
 --- @rarely defer defer
@@ -35,7 +36,7 @@ end
 local key, old, exists = K.job(ARG.id), {}, false
 local is_known = redis.call('EXISTS', key, K.replay(ARG.token), K.dependents(ARG.id)) > 0
 if is_known then
-  old = redis.pcall('HMGET', key, 'status', 'origin', 'aio_token', 'aio_waiters', 'rate_limit_key')
+  old = redis.pcall('HMGET', key, 'status', 'origin', 'aio_token', 'aio_waiters', 'rate_limit_key', 'group_id')
   if old.err then
     return {REPLY.WRONG_TYPE}
   end
@@ -57,11 +58,21 @@ end
 if #parents > 0 then
   verdict = judge(parents, ARG.policy, nil, nil, ARG.policy == 'cancel')
 end
+local waits_on = verdict == 'pending' or verdict == 'never' and ARG.policy ~= 'cancel'
+if waits_on and (exists or is_known and redis.call('EXISTS', K.dependents(ARG.id)) == 1) then -- else nobody can wait for it
+  local by = circle(ARG.id, parents)
+  if by then
+    return {REPLY.CIRCLE, by}
+  end
+end
 
 redis.call('SADD', K.queues(), K.queue(ARG.queue))
 if exists then
   forget(ARG.id, old[2] or ARG.queue, old[1], old[5], ARG.now_iso)
   redis.call('DEL', key, K.results(ARG.id), K.dependencies(ARG.id))
+  if (old[6] or '') ~= '' then
+    redis.call('SREM', K.group(old[6]), ARG.id) -- it is another job now
+  end
 end
 redis.call('HSET', key, 'status', ARG.to, 'aio_token', ARG.token, unpack(ARGV, first_field))
 if exists and old[4] then

@@ -6,7 +6,7 @@
 --- @include places rate parents defer
 
 local found = redis.pcall('HMGET', K.job(ARG.id), 'status', 'origin', 'rate_limit_key', 'started_at', 'enqueue_at_front',
-  'dependency_ids')
+  'dependency_ids', 'allow_dependency_failures', 'aio_on_parent_failure')
 local status, origin, rate = found[1], found[2], found[3] or ''
 if found.err or not status or not origin or origin == '' then
   return {REPLY.GONE}
@@ -24,7 +24,7 @@ elseif status == STATUS.started then
   placed = is_leased(ARG.id, origin) and 0 or redis.call('ZADD', K.wip(origin), now, ARG.id .. ':' .. ARG.execution)
 elseif status == STATUS.deferred then
   if not redis.call('ZSCORE', K.deferred(origin), ARG.id) then
-    defer(ARG.id, origin, parents_of(ARG.id, found[6]))
+    defer(ARG.id, origin, parents_of(ARG.id, found[6]), policy_of(found[7], found[8]))
     placed = 1
   end
 elseif status == STATUS.ready_to_enqueue or status == STATUS.rate_limited then

@@ -24,7 +24,7 @@ local function replace(earlier, iso)
   local stopping = {}
   for _, job in ipairs(earlier) do
     if job.status == STATUS.started then
-      have_stopped(job.id, job.worker, 1)
+      have_stopped(job.id, job.worker, redis.call('HGET', K.job(job.id), 'aio_cancel') or 1) -- what a person has said holds
       stopping[#stopping + 1] = job.id
     elseif VERB.cancel.from[job.status] then
       forget(job.id, job.origin, job.status, job.rate, iso)

@@ -1,0 +1,118 @@
+"""Enqueue and wait until replicas have it: ``WAIT`` behind the scripts of all who enqueue at the moment, in their pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+from aiorq2.backends.coalesce import Coalescer
+from aiorq2.backends.line import Command
+from aiorq2.backends.replies import raise_for
+from aiorq2.errors import NotDurable
+from aiorq2.options import JobSpec
+from aiorq2.states import JobStatus, Verb
+from aiorq2.terms import Durable
+
+FENCE_S = 60
+
+Send = Callable[[Sequence[Command], float], Awaitable[list[Any]]]
+"""Sends a pipeline, again as a whole where need be, with so many seconds of patience."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A reply, and how many replicas had what led to it."""
+
+    reply: Any
+    replicas: int
+
+
+class DurableCalls:
+    """Calls that end when replicas have what they wrote.
+
+    Those who ask for the same share pipelines on a line of their own, so that nobody else waits with them.
+
+    Args:
+        line: makes what sends pipelines over a line of its own.
+        fence: the key that is written before each wait. Redis waits for what *this connection* has written, and a call that is
+            repeated after its reply was lost writes nothing.
+    """
+
+    def __init__(self, line: Callable[[], Send], fence: str) -> None:
+        self._line = line
+        self._fence = fence
+        self._coalescers: dict[Durable, Coalescer] = {}
+
+    async def call_many(
+        self, commands: Sequence[Command], durable: Durable
+    ) -> list[Acknowledged | BaseException]:
+        """Send commands and wait for the replicas; error replies are returned, not raised."""
+        coalescer = self._coalescers.get(durable)
+        if coalescer is None:
+            coalescer = Coalescer(partial(self._send, self._line(), durable))
+            self._coalescers[durable] = coalescer
+        return await coalescer.call_many(commands)
+
+    async def close(self) -> None:
+        """Cancel what is in flight."""
+        for coalescer in self._coalescers.values():
+            await coalescer.close()
+
+    async def _send(
+        self, send: Send, durable: Durable, commands: Sequence[Command]
+    ) -> list[Acknowledged | BaseException]:
+        behind: list[Command] = [
+            ["SET", self._fence, 1, "EX", FENCE_S],
+            ["WAIT", durable.replicas, max(int(durable.timeout_s * 1000), 1)],
+        ]
+        *replies, fenced, count = await send([*commands, *behind], durable.timeout_s)
+        if isinstance(count, BaseException):
+            return [count] * len(commands)
+        replicas = 0 if isinstance(fenced, BaseException) else int(count)  # Redis is full
+        return [
+            one if isinstance(one, BaseException) else Acknowledged(one, replicas)
+            for one in replies
+        ]
+
+
+def strictest(specs: Iterable[JobSpec]) -> Durable | None:
+    """Return what satisfies each of these jobs, None if none asks for replicas."""
+    wishes = [spec.durable for spec in specs if spec.durable and spec.durable.replicas]
+    if not wishes:
+        return None
+    return Durable(max(one.replicas for one in wishes), max(one.timeout_s for one in wishes))
+
+
+def added_durably(
+    specs: Sequence[JobSpec], replies: Sequence[Acknowledged | BaseException]
+) -> list[JobStatus]:
+    """Return the statuses that jobs got by ``add.lua``; raise the first refusal, or else that some jobs have too few replicas."""
+    statuses = []
+    short: list[tuple[JobSpec, int]] = []
+    for spec, reply in zip(specs, replies, strict=True):
+        if isinstance(reply, BaseException):
+            raise reply
+        wanted = spec.durable.replicas if spec.durable else 0
+        is_handed_back = (
+            spec.options.unique == "return"
+        )  # then it is about the job that was there before
+        if reply.replicas < wanted and (reply.reply[0] == b"OK" or is_handed_back):
+            short.append((spec, reply.replicas))
+            continue
+        raise_for(Verb.ADD, spec.id, reply.reply)
+        statuses.append(JobStatus(reply.reply[1].decode()))
+    if short:
+        raise NotDurable(
+            tuple(spec.id for spec, _ in short),
+            max(spec.durable.replicas for spec, _ in short if spec.durable),
+            min(replicas for _, replicas in short),
+        )
+    return statuses
+
+
+def token_of(job_id: str, queue: str, data: bytes) -> str:
+    """Return a token that the same call has again, so that its repetition is recognised as long as the job is kept."""
+    return sha256(b"\0".join((job_id.encode(), queue.encode(), data))).hexdigest()[:16]
