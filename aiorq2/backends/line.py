@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -148,6 +149,12 @@ def _packed(connection: AbstractConnection, commands: Sequence[Command]) -> list
     return packed
 
 
+async def _connected(connection: AbstractConnection) -> None:
+    # In a context of its own: what a transport calls later, it calls in the context in which it was made, and keeps that alive.
+    loop = asyncio.get_running_loop()
+    await loop.create_task(connection.connect(), context=contextvars.Context())
+
+
 class Line:
     """A connection for one user at a time; it connects when it is first used, and again after any mishap.
 
@@ -187,7 +194,7 @@ class Line:
         try:
             if not connection.is_connected:
                 async with asyncio.timeout(self._connect_timeout):
-                    await connection.connect()
+                    await _connected(connection)
                 self._listen_closely()
             async with asyncio.timeout(self._timeout + patience) as self._silence:
                 await self._write(packed)
