@@ -48,7 +48,7 @@ test-all: $(STAMP) redis chromium ## Run every test, of the faults a selection
 
 faults: $(STAMP) redis ## Run every fault at full size, and print what was measured (SEEDS="1 2 3")
 	@mkdir -p build && rm -f build/faults.jsonl
-	@FAULTS=full FAULT_SEEDS="$(SEEDS)" FAULT_FIGURES=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest tests/faults $(ARGS)
+	@FAULTS=full FAULT_SEEDS="$(SEEDS)" FAULT_FIGURES=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest tests/faults tests/topology $(ARGS)
 	@$(BIN)/python -m tests.faults.figures build/faults.jsonl
 
 test-matrix: $(STAMP) redis ## Run the tests about Redis on every server to be had, under sentinels and on a cluster
@@ -61,8 +61,8 @@ soak: $(STAMP) redis ## Half an hour of 500 jobs a second; pass options with ARG
 demo: $(STAMP) ## Count the words of the standard library, one job a file, in memory
 	@$(BIN)/python examples/wordcount.py $(ARGS)
 
-bench: $(STAMP) ## Measure; pass options with ARGS="..."
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(STAMP) redis ## Measure beside other queues; pass options with ARGS="..."
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 redis:
 	@scripts/ensure-redis

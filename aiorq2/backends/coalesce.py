@@ -6,24 +6,26 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from aiorq2.backends.line import Command
 from aiorq2.errors import BackendUnavailable, InvalidOption
 
-Waiting = tuple[Command, asyncio.Future[Any], float]
-"""A command, whoever waits for its reply, and since when."""
-SHORTEST_S = 0.05
-"""Who has less time left than this is told that it is over."""
-
 MAX_COMMANDS = 256
 """How many commands share a pipeline, unless told otherwise."""
+
+Call = tuple[Sequence[Command], "asyncio.Future[list[Any]]", float]
+"""Commands, what their replies are given to, and since when somebody waits for them (the loop's clock)."""
+SHORTEST_S = 0.05
+"""Who has less time left than this is told that it is over."""
 
 
 class Coalescer:
     """Gather commands from many tasks and send them over one line.
 
-    A caller that is cancelled leaves the others alone; its command may run all the same.
+    A caller that is cancelled leaves the others alone; its command may run all the same. One that is alone sends its command
+    itself: the task that sends for several costs as much as the rest of a call.
 
     Args:
         send: sends a pipeline and returns a reply or an exception for each of its commands.
@@ -41,39 +43,64 @@ class Coalescer:
         self._send = send
         self._most = most
         self._patience = patience
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[Call] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._alone: asyncio.Task[Any] | None = None
+        self._is_crowded = False
+        """Whether callers come several at a time: then the first one waits for the others."""
+        self._is_closing = False
 
     async def call(self, command: Command) -> Any:
         """Send one command with whatever else is waiting and return its reply; an error reply is raised."""
-        return await self._enqueue(command)
+        if self._task is None and self._alone is None and not self._is_crowded:
+            (reply,) = await self._send_alone([command])
+        else:
+            (reply,) = await self._enqueue([command])
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply
 
     async def call_many(self, commands: Sequence[Command]) -> list[Any]:
         """Send several commands, in order; error replies are returned, not raised."""
-        return await asyncio.gather(
-            *[self._enqueue(command) for command in commands], return_exceptions=True
-        )
+        starts = range(0, len(commands), self._most)
+        futures = [self._enqueue(commands[start : start + self._most]) for start in starts]
+        return list(chain.from_iterable(await asyncio.gather(*futures)))
 
-    def _enqueue(self, command: Command) -> asyncio.Future[Any]:
+    async def _send_alone(self, commands: Sequence[Command]) -> list[Any]:
+        self._alone = task = asyncio.current_task()
+        try:
+            return await self._send(commands, self._patience)
+        except UnicodeEncodeError as error:
+            raise _no_text(error) from error
+        except asyncio.CancelledError:
+            if self._is_closing and task is not None:
+                task.uncancel()  # that was ours, not its own end
+            raise
+        finally:
+            self._alone = None
+            if self._waiting:
+                self._begin()
+
+    def _enqueue(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((command, future, loop.time()))
-        if self._task is None:
-            self._task = loop.create_task(self._flush(), context=contextvars.Context())
+        future: asyncio.Future[list[Any]] = loop.create_future()
+        self._waiting.append((commands, future, loop.time()))
+        if self._task is None and self._alone is None:
+            self._begin()
         return future
 
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._flush(), context=contextvars.Context())
+
     async def _flush(self) -> None:
-        batch: list[Waiting] = []
+        batch: list[Call] = []
         try:
             while self._waiting:
-                batch = [
-                    self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))
-                ]
-                batch = [one for one in batch if not one[1].cancelled()]
+                batch = self._next_batch()
+                self._is_crowded = len(batch) > 1
                 if batch:
-                    commands = [command for command, _, _ in batch]
-                    replies = await self._replies(commands, self._left(batch[0]))
-                    self._resolve(batch, replies)
+                    await self._answer(batch)
                     batch = []
         finally:
             self._task = None
@@ -81,40 +108,63 @@ class Coalescer:
                 future.cancel()
             self._waiting.clear()
 
-    def _left(self, one: Waiting) -> float | None:
+    def _next_batch(self) -> list[Call]:
+        """Return what goes next: as many calls as fit, one at least."""
+        batch: list[Call] = []
+        room = self._most
+        while self._waiting and (not batch or len(self._waiting[0][0]) <= room):
+            call = self._waiting.popleft()
+            if not call[1].cancelled():
+                batch.append(call)
+                room -= len(call[0])
+        return batch
+
+    async def _answer(self, batch: Sequence[Call]) -> None:
+        commands = [command for call in batch for command in call[0]]
+        try:
+            replies = await self._send(commands, self._left(batch[0]))
+        except UnicodeEncodeError as error:  # before anything was sent
+            if len(batch) > 1:
+                for call in batch:
+                    await self._answer([call])
+                return
+            replies = [_no_text(error)] * len(commands)
+        except Exception as error:  # noqa: BLE001  whatever it is, it belongs to each of the callers
+            replies = [error] * len(commands)
+        end = 0
+        early = []
+        for call in batch:
+            start, end = end, end + len(call[0])
+            if call[1].done():
+                continue
+            if self._is_early(call, replies[start:end]):
+                early.append(call)
+            else:
+                call[1].set_result(replies[start:end])
+        self._waiting.extendleft(reversed(early))
+
+    def _left(self, call: Call) -> float | None:
         """Return how much longer a caller waits, at least a moment."""
         if self._patience is None:
             return None
-        waited = asyncio.get_running_loop().time() - one[2]
+        waited = asyncio.get_running_loop().time() - call[2]
         return min(self._patience, max(SHORTEST_S, self._patience - waited))
 
-    def _resolve(self, batch: Sequence[Waiting], replies: Sequence[Any]) -> None:
-        """Hand the replies out. Whose time is not over when that of the first one is waits on: what was sent may be sent again."""
-        again = []
-        for one, reply in zip(batch, replies, strict=True):
-            future = one[1]
-            if future.done():
-                continue
-            if isinstance(reply, BackendUnavailable) and (self._left(one) or 0.0) > SHORTEST_S:
-                again.append(one)
-            elif isinstance(reply, BaseException):
-                future.set_exception(reply)
-            else:
-                future.set_result(reply)
-        self._waiting.extendleft(reversed(again))
-
-    async def _replies(self, commands: list[Command], left: float | None) -> list[Any]:
-        try:
-            return await self._send(commands, left)
-        except UnicodeEncodeError as error:  # before anything was sent
-            if len(commands) == 1:
-                return [InvalidOption(f"what is no text cannot be sent to Redis: {error.reason}")]
-            return [(await self._replies([command], left))[0] for command in commands]
-        except Exception as error:  # noqa: BLE001  whatever it is, it belongs to each of the callers
-            return [error] * len(commands)
+    def _is_early(self, call: Call, replies: Sequence[Any]) -> bool:
+        """Whether a caller waits on, since only the time of those before it is over; what was sent may be sent again."""
+        is_away = any(isinstance(reply, BackendUnavailable) for reply in replies)
+        return is_away and (self._left(call) or 0.0) > SHORTEST_S
 
     async def close(self) -> None:
         """Cancel what is in flight and waiting."""
-        while self._task is not None:
-            self._task.cancel()  # again, if need be: inside fakeredis a cancellation can get lost on Python 3.11
-            await asyncio.wait({self._task}, timeout=0.1)
+        self._is_closing = True
+        try:
+            while (task := self._task or self._alone) is not None:
+                task.cancel()  # again, if need be: inside fakeredis a cancellation can get lost on Python 3.11
+                await asyncio.wait({task}, timeout=0.1)
+        finally:
+            self._is_closing = False
+
+
+def _no_text(error: UnicodeEncodeError) -> InvalidOption:
+    return InvalidOption(f"what is no text cannot be sent to Redis: {error.reason}")
