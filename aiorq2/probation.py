@@ -9,6 +9,9 @@ from collections.abc import Container, Sequence
 
 from aiorq2.backends.base import Claim
 
+PATIENCE_S = 15.0
+"""How long a worker stands back for one job. It does not depend on the lease: how long the others' jobs take does not either."""
+
 
 class Probation:
     """Decides which claims a worker begins and how many it asks for. It stands back ``patience_s`` at the most: then it begins the
@@ -19,7 +22,7 @@ class Probation:
         patience_s: how long the worker waits until nothing runs in it, and how long one job may have it for itself.
     """
 
-    def __init__(self, max_deaths: int, patience_s: float) -> None:
+    def __init__(self, max_deaths: int, patience_s: float = PATIENCE_S) -> None:
         self._last_chance = max(1, max_deaths - 1)
         self._patience_s = patience_s
         self._emptying_until: float | None = None
