@@ -9,6 +9,9 @@ from collections.abc import Container, Sequence
 
 from aiorq2.backends.base import Claim
 
+PATIENCE_S = 15.0
+"""How long a worker stands back for one job. It does not depend on the lease: how long the others' jobs take does not either."""
+
 
 class Probation:
     """Decides which claims a worker begins and how many it asks for. It stands back ``patience_s`` at the most: then it begins the
@@ -19,7 +22,7 @@ class Probation:
         patience_s: how long the worker waits until nothing runs in it, and how long one job may have it for itself.
     """
 
-    def __init__(self, max_deaths: int, patience_s: float) -> None:
+    def __init__(self, max_deaths: int, patience_s: float = PATIENCE_S) -> None:
         self._last_chance = max(1, max_deaths - 1)
         self._patience_s = patience_s
         self._emptying_until: float | None = None
@@ -47,21 +50,21 @@ class Probation:
     def sort(
         self, claims: Sequence[Claim], is_empty: bool, now: float
     ) -> tuple[Sequence[Claim], Sequence[Claim]]:
-        """Return which claims are begun, and which go back to the front of their queue until nothing else runs here."""
-        is_alone = is_empty and len(claims) == 1
+        """Return which claims are begun, and which go back to the front of their queue until nothing else runs here. All of them go
+        back together: what is begun could end this process before the others are back."""
+        suspects = [claim for claim in claims if self._is_on_probation(claim)]
         if now < self._lenient_until:
             return claims, ()
-        suspects = [claim for claim in claims if self._is_on_probation(claim)]
-        if is_alone or not suspects:
-            if is_empty:
-                self._emptying_until = None
-            if is_alone and suspects:
-                self._alone = claims[0].execution_id
-                self._alone_until = now + self._patience_s
+        if is_empty and len(claims) <= 1:
+            self._emptying_until = None
+            if suspects:
+                self._alone, self._alone_until = claims[0].execution_id, now + self._patience_s
+            return claims, ()
+        if not suspects and self._emptying_until is None:
             return claims, ()
         if self._emptying_until is None:
             self._emptying_until = now + self._patience_s
-        return [claim for claim in claims if claim not in suspects], suspects
+        return (), claims
 
     def _is_on_probation(self, claim: Claim) -> bool:
         if "aio_deaths" not in claim.record.fields:  # almost all

@@ -83,7 +83,7 @@ class Pump:
         self.appetite = appetite
         self._slots = slots or Slots(appetite.concurrency, 1)
         self._slots.join(self)
-        self._probation = Probation(max_deaths, patience_s=seat.lease)
+        self._probation = Probation(max_deaths)
         self._on_settled = on_settled
         self._ticker = ticker
         self.is_stopping = False

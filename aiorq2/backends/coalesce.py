@@ -10,12 +10,15 @@ from itertools import chain
 from typing import Any
 
 from aiorq2.backends.line import Command
-from aiorq2.errors import InvalidOption
+from aiorq2.errors import BackendUnavailable, InvalidOption
 
 MAX_COMMANDS = 256
 """How many commands share a pipeline, unless told otherwise."""
 
-Call = tuple[Sequence[Command], "asyncio.Future[list[Any]]"]
+Call = tuple[Sequence[Command], "asyncio.Future[list[Any]]", float]
+"""Commands, what their replies are given to, and since when somebody waits for them (the loop's clock)."""
+SHORTEST_S = 0.05
+"""Who has less time left than this is told that it is over."""
 
 
 class Coalescer:
@@ -27,16 +30,19 @@ class Coalescer:
     Args:
         send: sends a pipeline and returns a reply or an exception for each of its commands.
         most: how many commands share a pipeline at the most.
+        patience: how long a caller waits while Redis is away, seconds, what was in flight before it included; None for ever.
     """
 
     def __init__(
         self,
-        send: Callable[[Sequence[Command]], Awaitable[list[Any]]],
+        send: Callable[[Sequence[Command], float | None], Awaitable[list[Any]]],
         *,
         most: int = MAX_COMMANDS,
+        patience: float | None = None,
     ) -> None:
         self._send = send
         self._most = most
+        self._patience = patience
         self._waiting: deque[Call] = deque()
         self._task: asyncio.Task[None] | None = None
         self._alone: asyncio.Task[Any] | None = None
@@ -63,7 +69,7 @@ class Coalescer:
     async def _send_alone(self, commands: Sequence[Command]) -> list[Any]:
         self._alone = task = asyncio.current_task()
         try:
-            return await self._send(commands)
+            return await self._send(commands, self._patience)
         except UnicodeEncodeError as error:
             raise _no_text(error) from error
         except asyncio.CancelledError:
@@ -76,8 +82,9 @@ class Coalescer:
                 self._begin()
 
     def _enqueue(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
-        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((commands, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Any]] = loop.create_future()
+        self._waiting.append((commands, future, loop.time()))
         if self._task is None and self._alone is None:
             self._begin()
         return future
@@ -97,7 +104,7 @@ class Coalescer:
                     batch = []
         finally:
             self._task = None
-            for _, future in [*batch, *self._waiting]:
+            for _, future, _ in [*batch, *self._waiting]:
                 future.cancel()
             self._waiting.clear()
 
@@ -115,7 +122,7 @@ class Coalescer:
     async def _answer(self, batch: Sequence[Call]) -> None:
         commands = [command for call in batch for command in call[0]]
         try:
-            replies = await self._send(commands)
+            replies = await self._send(commands, self._left(batch[0]))
         except UnicodeEncodeError as error:  # before anything was sent
             if len(batch) > 1:
                 for call in batch:
@@ -125,10 +132,28 @@ class Coalescer:
         except Exception as error:  # noqa: BLE001  whatever it is, it belongs to each of the callers
             replies = [error] * len(commands)
         end = 0
-        for sent, future in batch:
-            start, end = end, end + len(sent)
-            if not future.done():
-                future.set_result(replies[start:end])
+        early = []
+        for call in batch:
+            start, end = end, end + len(call[0])
+            if call[1].done():
+                continue
+            if self._is_early(call, replies[start:end]):
+                early.append(call)
+            else:
+                call[1].set_result(replies[start:end])
+        self._waiting.extendleft(reversed(early))
+
+    def _left(self, call: Call) -> float | None:
+        """Return how much longer a caller waits, at least a moment."""
+        if self._patience is None:
+            return None
+        waited = asyncio.get_running_loop().time() - call[2]
+        return min(self._patience, max(SHORTEST_S, self._patience - waited))
+
+    def _is_early(self, call: Call, replies: Sequence[Any]) -> bool:
+        """Whether a caller waits on, since only the time of those before it is over; what was sent may be sent again."""
+        is_away = any(isinstance(reply, BackendUnavailable) for reply in replies)
+        return is_away and (self._left(call) or 0.0) > SHORTEST_S
 
     async def close(self) -> None:
         """Cancel what is in flight and waiting."""

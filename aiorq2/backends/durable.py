@@ -52,7 +52,8 @@ class DurableCalls:
         """Send commands and wait for the replicas; error replies are returned, not raised."""
         coalescer = self._coalescers.get(durable)
         if coalescer is None:
-            coalescer = Coalescer(partial(self._send, self._line(), durable))
+            send = partial(self._send, self._line(), durable)
+            coalescer = Coalescer(lambda commands, _: send(commands))
             self._coalescers[durable] = coalescer
         return await coalescer.call_many(commands)
 

@@ -46,7 +46,7 @@ class Exchange:
         self, location: str, retry_for: float | None, *, given_clock: bool = False
     ) -> None:
         self._location = location
-        self._retry_for = retry_for
+        self.retry_for = retry_for
         self._given_clock = given_clock
         self.reloads = 0
         """How often scripts were missing: then a command may have run before those that stood before it in its pipeline."""
@@ -74,7 +74,7 @@ class Exchange:
             BackendUnavailable: it was away for longer.
             BackendRefused: it does not want us.
         """
-        retry_for = self._retry_for if retry_for == -1 else retry_for
+        retry_for = self.retry_for if retry_for == -1 else retry_for
         loop = asyncio.get_running_loop()
         deadline = None if retry_for is None else loop.time() + retry_for
         replies: list[Any] = [None] * len(commands)

@@ -83,9 +83,14 @@ class Home:
         self._lines: list[Line] = []
         self._idle: defaultdict[str, list[Line]] = defaultdict(list)
         calls, reads = self._line(), self._line()
-        self.calls = Coalescer(lambda commands: backend.exchange.send(calls, commands))
+        send, patience = backend.exchange.send, backend.exchange.retry_for
+        self.calls = Coalescer(
+            lambda commands, left: send(calls, commands, retry_for=left), patience=patience
+        )
         self.reads = Coalescer(
-            lambda commands: backend.exchange.send(reads, commands), most=MAX_READS
+            lambda commands, left: send(reads, commands, retry_for=left),
+            most=MAX_READS,
+            patience=patience,
         )
         self.durable = DurableCalls(self._durable_line, backend.keys.fence())
         self.listener = Listener(self._connect, *self._timeouts)

@@ -79,6 +79,29 @@ async def test_silent_redis_counts_as_away(chaos_proxy: ChaosProxy, key_prefix: 
         await stage.add(backend)
 
 
+async def test_caller_behind_others_is_told_in_its_own_time(
+    chaos_proxy: ChaosProxy, key_prefix: str
+) -> None:
+    """Who calls while another call waits for a silent Redis is told when its own time is over, neither later nor much sooner."""
+    limit = 2.0
+    async with opened(chaos_proxy.url, key_prefix=key_prefix, retry_for=limit) as backend:
+        await stage.add(backend)
+        chaos_proxy.stall()
+
+        async def ask(after: float) -> float:
+            await asyncio.sleep(after)
+            started = time.monotonic()
+            with pytest.raises(BackendUnavailable):
+                await backend.run(["PING"])
+            return time.monotonic() - started
+
+        took = await asyncio.gather(*[ask(0.3 * number) for number in range(5)])
+
+        assert min(took) > limit / 2
+        assert max(took) < 1.7 * limit  # one that came just after another waited for twice as long
+        chaos_proxy.resume()
+
+
 async def test_silent_redis_does_not_hold_a_wait(chaos_proxy: ChaosProxy, key_prefix: str) -> None:
     """A blocking wait on a connection that has gone silent ends some time after it should have."""
     async with opened(chaos_proxy.url, key_prefix=key_prefix, timeout=0.2) as backend:

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.faults import functions
+from tests.faults import functions, settings
 from tests.faults.checker import SECRET
 from tests.faults.site import Site, exit_status
 from tests.support.eventually import eventually
@@ -59,7 +59,16 @@ def said(done: subprocess.CompletedProcess[bytes]) -> str:
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "de_DE.ISO-8859-1"])
+@pytest.mark.parametrize(
+    "locale",
+    [
+        "C",
+        *[
+            pytest.param(one, marks=pytest.mark.faults_all)
+            for one in ("C.UTF-8", "de_DE.ISO-8859-1")
+        ],
+    ],
+)
 async def test_command_in_any_locale(
     site: Site, args: list[str | bytes], status: int | tuple[int, ...], locale: str
 ) -> None:
@@ -76,7 +85,8 @@ async def test_command_in_any_locale(
 )
 async def test_address_that_cannot_be_is_a_usage_error(url: str) -> None:
     """Of every command, at once."""
-    for args in (["info"], ["worker", "--burst"], ["enqueue", "a.b"], ["scheduler"]):
+    every = [["info"], ["worker", "--burst"], ["enqueue", "a.b"], ["scheduler"]]
+    for args in settings.size(every[1:2], every):
         done = await asyncio.to_thread(run, *args, url=url)
 
         assert done.returncode == 2, said(done)

@@ -65,7 +65,7 @@ async def test_poison_among_others_harms_none_of_them(
     site: Site, report: Report, seed: int
 ) -> None:
     """Each odd one has failed, each that kills its worker after three runs; every other job is finished, and the workers live."""
-    dice, count = random.Random(seed), settings.size(300, 2000)
+    dice, count = random.Random(seed), settings.size(200, 2000)
     good: dict[str, int] = {}
     odd: list[Job] = []
     killers: list[Job] = []

@@ -82,7 +82,7 @@ def _figure(evidence: Evidence, seed: int) -> str:
     repeated, in_flight = sum(extra_runs(evidence).values()), evidence.in_flight.total()
     return (
         f"seed {seed}: {len(evidence.plans)} jobs, {len(evidence.deaths)} kills, violations {len(violations(evidence))};"
-        f" {repeated} re-runs, {in_flight} in flight"
+        f" {repeated} re-runs, {in_flight} in flight; {len(abandoned(evidence))} killed three times, and so failed"
     )
 
 

@@ -32,8 +32,9 @@ def test_probation_concerns_nobody_else(probation: Probation) -> None:
 
 
 def test_probation_waits_for_an_empty_worker(probation: Probation) -> None:
-    """The one on its last chance goes back; the worker asks for nothing until it is empty, then for one."""
-    assert probation.sort([PLAIN, TWICE, OTHER], True, 0.0) == ([PLAIN], [TWICE, OTHER])
+    """All that was claimed goes back, lest one ends the process before; it asks for nothing until it is empty, then for one."""
+    assert probation.sort([PLAIN, TWICE, OTHER], True, 0.0) == ((), [PLAIN, TWICE, OTHER])
+    assert probation.sort([PLAIN, ONCE], False, 0.5) == ((), [PLAIN, ONCE])  # claimed meanwhile
     assert probation.limit(20, {"e-a": 1}, False, 1.0) == 0
     assert probation.until({"e-a": 1}) == PATIENCE_S
     assert probation.limit(20, {}, True, 2.0) == 1
@@ -78,4 +79,5 @@ def test_probation_is_the_last_run_before_the_end(max_deaths: int, suspect: Clai
     """However many deaths there may be; a job that has not died is never on probation."""
     probation = Probation(max_deaths, PATIENCE_S)
 
-    assert probation.sort([PLAIN, suspect], True, 0.0) == ([PLAIN], [suspect])
+    assert probation.sort([PLAIN, suspect], True, 0.0) == ((), [PLAIN, suspect])
+    assert probation.sort([suspect], True, 1.0) == ([suspect], ())
