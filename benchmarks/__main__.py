@@ -85,7 +85,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     option("--python", help="the interpreter for all peers; default: one that ardiq runs on, too")
     option("--in-place", action="store_true", help="make no environments: this interpreter has all")
-    option("--time-limit", type=float, default=120, help="seconds for one step (120)")
+    option("--time-limit", type=float, default=300, help="seconds for one step (300)")
     return parser.parse_args(arguments)
 
 
