@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+SEEDS ?=
 # Tests mostly wait, so there are more processes than cores. ARGS="-n 0" runs them in one.
 PROCESSES ?= 4
 
@@ -47,7 +48,7 @@ test-all: $(STAMP) redis chromium ## Run every test, of the faults a selection
 
 faults: $(STAMP) redis ## Run every fault at full size, and print what was measured (SEEDS="1 2 3")
 	@mkdir -p build && rm -f build/faults.jsonl
-	@FAULTS=full FAULT_FIGURES=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest tests/faults $(ARGS)
+	@FAULTS=full FAULT_SEEDS="$(SEEDS)" FAULT_FIGURES=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest tests/faults tests/topology $(ARGS)
 	@$(BIN)/python -m tests.faults.figures build/faults.jsonl
 
 test-matrix: $(STAMP) redis ## Run the tests about Redis on every server to be had, under sentinels and on a cluster

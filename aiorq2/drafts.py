@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 from aiorq2.allowlist import warn_if_not_allowed
 from aiorq2.backends.durable import token_of
@@ -65,7 +64,7 @@ class Draft:
         ref = name_of(func)
         if ref.instance is None:
             warn_if_not_allowed(ref.name)
-        job_id = options.job_id or str(uuid4())
+        job_id = options.job_id or _new_id()
         limit, context, meta = self.payload_limit, context or job_id, options.meta
         data = encode_call(
             self.serializer, ref.name, ref.instance, args, kwargs, limit=limit, context=context
@@ -88,6 +87,13 @@ class Draft:
             durable=self.durable,
         )
         return spec, Call(ref.name, ref.instance, args, kwargs)
+
+
+def _new_id() -> str:
+    """Return what ``str(uuid4())`` does, as RQ names jobs, in half the time."""
+    digits = token_hex(16)
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def split_options(

@@ -46,7 +46,7 @@ from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stoppe
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_value
 from aiorq2.payloads import decode_call as decode
 from aiorq2.retrying import Asked, as_asked, next_repeat, retry_after_failure, retry_as_asked
-from aiorq2.run import Reason, Run
+from aiorq2.run import Limits, Reason, Run
 from aiorq2.serializers import Serializer
 from aiorq2.slots import Slots
 from aiorq2.states import JobStatus
@@ -100,6 +100,7 @@ class Executor:
         self._offload = offload.encode()
         slots = slots or Slots(1, 1)
         self._threads, self._processes = slots.threads, slots.processes
+        self._limits = Limits()
 
     async def run(self, run: Run) -> Outcome:
         """Run a claim to its end, whatever that is; raises nothing that user code can cause."""
@@ -197,22 +198,18 @@ class Executor:
         call: Call,
     ) -> Any:
         """Invoke it within a context, which an interruption reaches as well."""
-        task = asyncio.current_task()
-        assert task is not None
-        run.in_task(task)
+        run.in_task()
         value: Any = None
         async with context:
             try:
                 value = await self._invoke(run, func, call)
             finally:
-                run.in_task(task)
+                run.in_task()
         return value
 
     async def _in_task(self, run: Run, awaitable: Any) -> Any:
-        task = asyncio.current_task()
-        assert task is not None
-        run.in_task(task)
-        run.start_timer()
+        run.in_task()
+        run.start_timer(self._limits)
         return await awaitable
 
     async def _in_thread(self, run: Run, func: Callable[[], Any]) -> Any:
@@ -220,7 +217,7 @@ class Executor:
         with anyio.CancelScope() as scope:
             run.in_scope(scope)
             async with self._threads:
-                run.start_timer()
+                run.start_timer(self._limits)
                 value, error = await anyio.to_thread.run_sync(
                     run.call_in_thread, func, limiter=_unlimited()
                 )
@@ -246,7 +243,7 @@ class Executor:
                 # The job's time runs from its start, not from that of a process; anyio forgets one that is cancelled as it starts.
                 with anyio.CancelScope(shield=True):
                     await _in_pool(warm_up)
-                run.start_timer()
+                run.start_timer(self._limits)
                 back = await _in_pool(run_parcel, parcel)
             if back.asked is not None:
                 return back.asked

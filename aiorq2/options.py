@@ -273,6 +273,10 @@ class EnqueueOptions:
         )
 
 
+NO_OPTIONS = EnqueueOptions()
+"""What most enqueues ask for: there is nothing to check or to write."""
+
+
 def _duration(
     value: Duration | None, name: str, *, minimum: float, infinite: bool = False
 ) -> int | float | None:

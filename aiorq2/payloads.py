@@ -80,7 +80,7 @@ def decode_call(
         raise DeserializationError(f"the payload names no function but a {kind_of(func_name)}")
     if not isinstance(args, list | tuple) or not isinstance(kwargs, dict):
         raise DeserializationError(f"{cut(func_name, 100)}: args or kwargs are of the wrong type")
-    if not all(isinstance(key, str) for key in kwargs):
+    if kwargs and not all(isinstance(key, str) for key in kwargs):
         raise DeserializationError(f"{cut(func_name, 100)}: a keyword argument has no name")
     return Call(func_name, instance, tuple(args), kwargs)
 

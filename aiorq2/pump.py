@@ -476,9 +476,8 @@ class Pump:
         self.has_run_jobs = True
         self._leases[claim.execution_id] = claim
         self._runs[claim.execution_id] = run
-        self._tasks[claim.execution_id] = self._loop.create_task(
-            self._perform(run), context=contextvars.Context()
-        )
+        run.task = self._loop.create_task(self._perform(run), context=contextvars.Context())
+        self._tasks[claim.execution_id] = run.task
 
     async def _perform(self, run: Run) -> None:
         execution_id = run.claim.execution_id

@@ -31,6 +31,7 @@ from aiorq2.inline import run_inline
 from aiorq2.job import Job
 from aiorq2.options import (
     DEFAULT_TIMEOUT,
+    NO_OPTIONS,
     EnqueueData,
     EnqueueOptions,
     JobSpec,
@@ -133,7 +134,8 @@ class Queue(QueueContents):
         Redis: 1 call, shared with concurrent callers.
         """
         args, kwargs, options = split_options(args, kwargs)
-        return await self._enqueue(f, args, kwargs, EnqueueOptions.checked(**options))
+        checked = EnqueueOptions.checked(**options) if options else NO_OPTIONS
+        return await self._enqueue(f, args, kwargs, checked)
 
     async def enqueue_at(self, moment: datetime, f: Func, /, *args: Any, **kwargs: Any) -> Job:
         """Enqueue ``f(*args, **kwargs)`` at a point in time; a naive ``datetime`` is UTC (in RQ it is local time). One that is past
@@ -224,7 +226,8 @@ class Queue(QueueContents):
         refuse_unknown(options)
         if timeout is not None:
             options["job_timeout"] = timeout
-        return EnqueueData(func, *arguments_of(args, kwargs), EnqueueOptions.checked(**options))
+        checked = EnqueueOptions.checked(**options) if options else NO_OPTIONS
+        return EnqueueData(func, *arguments_of(args, kwargs), checked)
 
     async def enqueue_many(
         self, job_datas: Iterable[EnqueueData], group_id: str | None = None

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
+from math import inf
 from typing import Any
 
 import anyio
@@ -17,6 +18,9 @@ from aiorq2.backends.base import Claim
 from aiorq2.errors import JobTimeoutException
 from aiorq2.loops import Work, closing
 from aiorq2.payloads import Call
+
+MOST_TIMERS = 1024
+"""How many timers are kept though nobody waits for them any more."""
 
 
 class Reason(Enum):
@@ -28,31 +32,70 @@ class Reason(Enum):
     SHUTDOWN = "shutdown"
 
 
+class Limits:
+    """The time limits of many runs, with few timers: a timer costs more than a short job. Those of one length that end within
+    the same 256th of it share one, and are late by as much at the most. Belongs to one loop."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[float, int], tuple[set[Run], asyncio.TimerHandle]] = {}
+        self._places: dict[Run, tuple[float, int]] = {}
+
+    def begin(self, run: Run, seconds: float) -> None:
+        """Interrupt a run after so many seconds."""
+        loop = asyncio.get_running_loop()
+        share = seconds / 256
+        turn = int(loop.time() / share) + 1
+        place = self._places[run] = seconds, turn
+        group = self._groups.get(place)
+        if group is None:
+            timer = loop.call_at(turn * share + seconds, self._over, place)
+            group = self._groups[place] = set(), timer
+        group[0].add(run)
+
+    def end(self, run: Run) -> None:
+        """Forget a run: it has ended."""
+        place = self._places.pop(run, None)
+        if place is None:
+            return
+        runs, timer = self._groups[place]
+        runs.discard(run)
+        if not runs and len(self._groups) > MOST_TIMERS:  # they all have limits of their own
+            timer.cancel()
+            del self._groups[place]
+
+    def _over(self, place: tuple[float, int]) -> None:
+        for run in self._groups.pop(place)[0]:
+            del self._places[run]
+            run.interrupt(Reason.TIMEOUT)
+
+
 class Run:
     """A claim, and the coroutine, thread or process that runs it.
 
     ``interrupt`` may be called at any time, from the loop: a coroutine is cancelled, a process is killed, and in a thread an
-    exception is raised (as RQ's timer does), which code inside a C call only sees when that returns.
-    """
+    exception is raised (as RQ's timer does), which code inside a C call only sees when that returns."""
+
+    reason: Reason | None = None
+    is_settled = False
+    has_ended = False
+    """Whether the job's own code has ended; callbacks may still run."""
+    on_interrupt: Callable[[Run], None] | None = None
+    """Told once, when the run is interrupted."""
+    is_in_thread = False
+    error: BaseException | None = None
+    """What it failed with, for exception handlers."""
+    task: asyncio.Task[Any] | None = None
+    """The task that performs it."""
+    _cancelled: asyncio.Task[Any] | None = None
+    _scope: anyio.CancelScope | None = None
+    _thread_id: int | None = None
+    _cancel_elsewhere: Callable[[], object] | None = None
+    _limits: Limits | None = None
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
-        self.reason: Reason | None = None
-        self.is_settled = False
-        self.has_ended = False
-        """Whether the job's own code has ended; callbacks may still run."""
-        self.started_at = asyncio.get_running_loop().time()
-        self.on_interrupt: Callable[[Run], None] | None = None
-        """Told once, when the run is interrupted."""
-        self._task: asyncio.Task[object] | None = None
-        self._scope: anyio.CancelScope | None = None
-        self._thread_id: int | None = None
         self._lock = threading.Lock()
-        self.is_in_thread = False
-        self.error: BaseException | None = None
-        """What it failed with, for exception handlers."""
-        self._cancel_elsewhere: Callable[[], object] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self.started_at = asyncio.get_running_loop().time()
 
     @property
     def is_interrupted(self) -> bool:
@@ -70,8 +113,8 @@ class Run:
             return
         if self._scope is not None:
             self._scope.cancel()
-        elif self._task is not None:
-            self._task.cancel()
+        elif self._cancelled is not None:
+            self._cancelled.cancel()
         cancel_elsewhere = self._cancel_elsewhere
         if cancel_elsewhere is not None:
             with suppress(RuntimeError):  # its loop has just closed
@@ -90,23 +133,24 @@ class Run:
         if self.reason is not None:
             raise asyncio.CancelledError(f"the job is to end: {self.reason.value}")
 
-    def start_timer(self) -> None:
+    def start_timer(self, limits: Limits) -> None:
         """Let the job's time run from now on; -1 is for ever."""
         record = self.claim.record
         timeout = record.real("aio_timeout") or record.real("timeout")
-        if timeout is not None and timeout > 0 and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(
-                timeout, self.interrupt, Reason.TIMEOUT
-            )
+        if timeout is not None and 0 < timeout < inf and self._limits is None:
+            self._limits = limits
+            limits.begin(self, timeout)
 
     def end_timer(self) -> None:
         """The job has ended."""
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._limits is not None:
+            self._limits.end(self)
 
-    def in_task(self, task: asyncio.Task[object]) -> None:
-        """From now on the job is this task."""
-        self._task = task
+    def in_task(self) -> None:
+        """From now on the job is the task that performs it."""
+        task = self.task or asyncio.current_task()
+        assert task is not None
+        self._cancelled = task
         self._scope = None
 
     def in_scope(self, scope: anyio.CancelScope) -> None:

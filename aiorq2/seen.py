@@ -223,7 +223,9 @@ class SeenJob(JobTerms):
 
     def see_status(self, status: JobStatus) -> None:
         """Take ``status`` for the last one seen: callbacks run before it is written, and see it all the same, as in RQ."""
-        self._record = JobRecord(self.id, {**self._record.fields, "status": status.value.encode()})
+        seen = status.value.encode()
+        if self._record.fields.get("status") != seen:
+            self._record = JobRecord(self.id, {**self._record.fields, "status": seen})
 
     # -- seeing ----------------------------------------------------------------------------------------------------------
 

@@ -33,9 +33,12 @@ class JobRecord:
 
     def real(self, name: str) -> float | None:
         """Return a field as a number, None where it is missing or is none."""
+        value = self.fields.get(name)
+        if value is None:  # most of those that are asked for
+            return None
         try:
-            return float(self.fields[name])
-        except (KeyError, ValueError):
+            return float(value)
+        except ValueError:
             return None
 
     def time(self, name: str) -> datetime | None:

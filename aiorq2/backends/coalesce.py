@@ -6,18 +6,23 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from aiorq2.backends.line import Command
+from aiorq2.errors import InvalidOption
 
 MAX_COMMANDS = 256
 """How many commands share a pipeline, unless told otherwise."""
+
+Call = tuple[Sequence[Command], "asyncio.Future[list[Any]]"]
 
 
 class Coalescer:
     """Gather commands from many tasks and send them over one line.
 
-    A caller that is cancelled leaves the others alone; its command may run all the same.
+    A caller that is cancelled leaves the others alone; its command may run all the same. One that is alone sends its command
+    itself: the task that sends for several costs as much as the rest of a call.
 
     Args:
         send: sends a pipeline and returns a reply or an exception for each of its commands.
@@ -32,37 +37,63 @@ class Coalescer:
     ) -> None:
         self._send = send
         self._most = most
-        self._waiting: deque[tuple[Command, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[Call] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._alone: asyncio.Task[Any] | None = None
+        self._is_crowded = False
+        """Whether callers come several at a time: then the first one waits for the others."""
+        self._is_closing = False
 
     async def call(self, command: Command) -> Any:
         """Send one command with whatever else is waiting and return its reply; an error reply is raised."""
-        return await self._enqueue(command)
+        if self._task is None and self._alone is None and not self._is_crowded:
+            (reply,) = await self._send_alone([command])
+        else:
+            (reply,) = await self._enqueue([command])
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply
 
     async def call_many(self, commands: Sequence[Command]) -> list[Any]:
         """Send several commands, in order; error replies are returned, not raised."""
-        return await asyncio.gather(
-            *[self._enqueue(command) for command in commands], return_exceptions=True
-        )
+        starts = range(0, len(commands), self._most)
+        futures = [self._enqueue(commands[start : start + self._most]) for start in starts]
+        return list(chain.from_iterable(await asyncio.gather(*futures)))
 
-    def _enqueue(self, command: Command) -> asyncio.Future[Any]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((command, future))
-        if self._task is None:
-            self._task = loop.create_task(self._flush(), context=contextvars.Context())
+    async def _send_alone(self, commands: Sequence[Command]) -> list[Any]:
+        self._alone = task = asyncio.current_task()
+        try:
+            return await self._send(commands)
+        except UnicodeEncodeError as error:
+            raise _no_text(error) from error
+        except asyncio.CancelledError:
+            if self._is_closing and task is not None:
+                task.uncancel()  # that was ours, not its own end
+            raise
+        finally:
+            self._alone = None
+            if self._waiting:
+                self._begin()
+
+    def _enqueue(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((commands, future))
+        if self._task is None and self._alone is None:
+            self._begin()
         return future
 
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._flush(), context=contextvars.Context())
+
     async def _flush(self) -> None:
-        batch: list[tuple[Command, asyncio.Future[Any]]] = []
+        batch: list[Call] = []
         try:
             while self._waiting:
-                batch = [
-                    self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))
-                ]
-                batch = [one for one in batch if not one[1].cancelled()]
+                batch = self._next_batch()
+                self._is_crowded = len(batch) > 1
                 if batch:
-                    _resolve(batch, await self._replies([command for command, _ in batch]))
+                    await self._answer(batch)
                     batch = []
         finally:
             self._task = None
@@ -70,24 +101,45 @@ class Coalescer:
                 future.cancel()
             self._waiting.clear()
 
-    async def _replies(self, commands: list[Command]) -> list[Any]:
+    def _next_batch(self) -> list[Call]:
+        """Return what goes next: as many calls as fit, one at least."""
+        batch: list[Call] = []
+        room = self._most
+        while self._waiting and (not batch or len(self._waiting[0][0]) <= room):
+            call = self._waiting.popleft()
+            if not call[1].cancelled():
+                batch.append(call)
+                room -= len(call[0])
+        return batch
+
+    async def _answer(self, batch: Sequence[Call]) -> None:
+        commands = [command for call in batch for command in call[0]]
         try:
-            return await self._send(commands)
+            replies = await self._send(commands)
+        except UnicodeEncodeError as error:  # before anything was sent
+            if len(batch) > 1:
+                for call in batch:
+                    await self._answer([call])
+                return
+            replies = [_no_text(error)] * len(commands)
         except Exception as error:  # noqa: BLE001  whatever it is, it belongs to each of the callers
-            return [error] * len(commands)
+            replies = [error] * len(commands)
+        end = 0
+        for sent, future in batch:
+            start, end = end, end + len(sent)
+            if not future.done():
+                future.set_result(replies[start:end])
 
     async def close(self) -> None:
         """Cancel what is in flight and waiting."""
-        while self._task is not None:
-            self._task.cancel()  # again, if need be: inside fakeredis a cancellation can get lost on Python 3.11
-            await asyncio.wait({self._task}, timeout=0.1)
+        self._is_closing = True
+        try:
+            while (task := self._task or self._alone) is not None:
+                task.cancel()  # again, if need be: inside fakeredis a cancellation can get lost on Python 3.11
+                await asyncio.wait({task}, timeout=0.1)
+        finally:
+            self._is_closing = False
 
 
-def _resolve(batch: Sequence[tuple[Command, asyncio.Future[Any]]], replies: Sequence[Any]) -> None:
-    for (_, future), reply in zip(batch, replies, strict=True):
-        if future.done():
-            continue
-        if isinstance(reply, BaseException):
-            future.set_exception(reply)
-        else:
-            future.set_result(reply)
+def _no_text(error: UnicodeEncodeError) -> InvalidOption:
+    return InvalidOption(f"what is no text cannot be sent to Redis: {error.reason}")

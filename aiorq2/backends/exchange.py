@@ -122,6 +122,10 @@ class Exchange:
             if self._passes(error):
                 return open_, error
             raise self.final(error) from error
+        if not any(isinstance(answer, BaseException) for answer in answers):
+            for index, answer in zip(open_, answers, strict=True):
+                replies[index] = answer
+            return [], None
         answers = await _follow(line, still_open, answers)
         still: list[int] = []
         is_missing = False

@@ -41,9 +41,15 @@ from aiorq2.backends.exchange import Exchange
 from aiorq2.backends.keys import Keys
 from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
-from aiorq2.backends.replies import naming, raise_for
+from aiorq2.backends.replies import named, naming, raise_for
 from aiorq2.backends.waiting import News, Waiting
-from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable, InvalidOption
+from aiorq2.errors import (
+    AiorqError,
+    BackendError,
+    BackendRefused,
+    BackendUnavailable,
+    InvalidOption,
+)
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
 from aiorq2.outcome import GivenBack, Outcome
 from aiorq2.states import JobStatus, Reply, Verb
@@ -289,14 +295,16 @@ class RedisBackend:
                 raise InvalidOption(f"durable: {self.location} has no replicas; leave it out")
             return added_durably(specs, await self.home.durable.call_many(commands, durable))
         if len(commands) == 1:
-            with naming(Verb.ADD, specs[0].id):
+            try:
                 reply = await self.home.calls.call(commands[0])
+            except BackendError as error:
+                raise named(error, Verb.ADD, specs[0].id) from error
             raise_for(Verb.ADD, specs[0].id, reply)
             return [JobStatus(reply[1].decode())]
         replies = await self.home.calls.call_many(commands)
         for spec, reply in zip(specs, replies, strict=True):
-            with naming(Verb.ADD, spec.id):
-                if isinstance(reply, BaseException):
+            if isinstance(reply, BaseException):
+                with naming(Verb.ADD, spec.id):
                     raise reply
             raise_for(Verb.ADD, spec.id, reply)
         return [JobStatus(reply[1].decode()) for reply in replies]

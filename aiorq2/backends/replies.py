@@ -22,6 +22,8 @@ _FINE = {Reply.OK, Reply.STOPPING, Reply.SUSPENDED}
 
 def raise_for(verb: Verb, name: str, reply: Any) -> None:
     """Return if the script did its work, else raise what its first word means. ``name`` is the job (or worker)."""
+    if reply[0] == b"OK":
+        return
     word = Reply(reply[0].decode())
     if word in _FINE:
         return
@@ -35,11 +37,14 @@ def naming(verb: Verb, job_id: str) -> Iterator[None]:
     try:
         yield
     except BackendError as error:
-        asked = verb.value.replace("_", " ")
-        fact = (
-            f"no answer to {asked}" if isinstance(error, BackendUnavailable) else f"cannot {asked}"
-        )
-        raise type(error)(f"job {job_id!r}: {fact}: {error}") from error
+        raise named(error, verb, job_id) from error
+
+
+def named(error: BackendError, verb: Verb, job_id: str) -> BackendError:
+    """Return an error that names the job and what was asked for, and says what this one does."""
+    asked = verb.value.replace("_", " ")
+    fact = f"no answer to {asked}" if isinstance(error, BackendUnavailable) else f"cannot {asked}"
+    return type(error)(f"job {job_id!r}: {fact}: {error}")
 
 
 def _error(word: Reply, verb: str, name: str, status: str) -> AiorqError:

@@ -55,11 +55,15 @@ class Script:
         Raises:
             TypeError: a name is missing or unknown.
         """
-        if named.keys() != set(self.args):
-            raise TypeError(f"{self.name}.lua takes {self.args}, got {tuple(named)}")
         if rest and self.rest is None:
             raise TypeError(f"{self.name}.lua takes no further arguments")
-        return [*(named[name] for name in self.args), *rest]
+        try:
+            ordered = [named[name] for name in self.args]
+        except KeyError:
+            ordered = []
+        if len(ordered) != len(named):
+            raise TypeError(f"{self.name}.lua takes {self.args}, got {tuple(named)}")
+        return ordered + list(rest)
 
     def place(self, message: str) -> str:
         """Return a Lua error message with the source file and line in place of the flattened one."""

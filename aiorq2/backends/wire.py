@@ -6,13 +6,14 @@ import json
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
 from aiorq2.backends.base import Claim, JobRecord, Seat
 from aiorq2.backends.scripts import Arg
 from aiorq2.errors import AbandonedJobError
-from aiorq2.options import DEFAULT_FAILURE_TTL, EnqueueOptions, JobSpec, Retry
+from aiorq2.options import DEFAULT_FAILURE_TTL, NO_OPTIONS, EnqueueOptions, JobSpec, Retry
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
 from aiorq2.states import JobStatus, Verb
 from aiorq2.terms import Parents
@@ -74,19 +75,23 @@ def record_of_spec(spec: JobSpec) -> JobRecord:
     return JobRecord(spec.id, fields)
 
 
-def _spec_fields(spec: JobSpec) -> Iterable[Arg]:
-    options = spec.options
-    yield from ("created_at", spec.created_at, "data", spec.data, "origin", spec.origin)
-    yield from (
-        "description",
-        spec.description,
-        "enqueued_at",
-        spec.created_at,
-        "timeout",
-        ceil(spec.timeout),
-    )
+def _spec_fields(spec: JobSpec) -> list[Arg]:
+    fields: list[Arg] = ["created_at", spec.created_at, "data", spec.data, "origin", spec.origin]
+    fields += ("description", spec.description, "enqueued_at", spec.created_at)
+    fields += ("timeout", ceil(spec.timeout))
     if spec.timeout != int(spec.timeout):
-        yield from ("aio_timeout", repr(spec.timeout))
+        fields += ("aio_timeout", repr(spec.timeout))
+    if spec.group is not None:
+        fields += ("group_id", spec.group)
+    if spec.results != "hash":
+        fields += ("aio_results", spec.results)
+    if spec.options is not NO_OPTIONS or spec.status is not JobStatus.QUEUED:
+        fields += _option_fields(spec)
+    return fields
+
+
+def _option_fields(spec: JobSpec) -> Iterable[Arg]:
+    options = spec.options
     for name, value in (
         ("result_ttl", options.result_ttl),
         ("failure_ttl", options.failure_ttl),
@@ -118,14 +123,10 @@ def _spec_fields(spec: JobSpec) -> Iterable[Arg]:
     if options.rate_limit is not None:
         yield from ("rate_limit_key", options.rate_limit.key)
         yield from ("rate_limit_concurrency", options.rate_limit.concurrency)
-    if spec.group is not None:
-        yield from ("group_id", spec.group)
     if not options.redeliver:
         yield from ("aio_redeliver", 0)
     if options.offload is not None:
         yield from ("aio_offload", options.offload)
-    if spec.results != "hash":
-        yield from ("aio_results", spec.results)
 
 
 def _waits_before_queue(spec: JobSpec) -> bool:
@@ -325,9 +326,13 @@ def record_of(job_id: str, flat: Sequence[bytes]) -> JobRecord:
 def fields_of(flat: Sequence[bytes]) -> Mapping[str, bytes]:
     """Return a flat list of names and values as a mapping."""
     pairs = iter(flat)
-    return {
-        name.decode("utf-8", "replace"): value for name, value in zip(pairs, pairs, strict=True)
-    }
+    return {_field_name(name): value for name, value in zip(pairs, pairs, strict=True)}
+
+
+@lru_cache(maxsize=256)
+def _field_name(raw: bytes) -> str:
+    """Return the name of a field; all jobs have the same ones."""
+    return raw.decode("utf-8", "replace")
 
 
 def run_of(member: bytes) -> tuple[str, str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
+import weakref
+from contextvars import ContextVar
 
 import pytest
 
@@ -176,3 +179,65 @@ async def test_error_of_one_call_is_not_the_others(backend: RedisBackend) -> Non
 
     names = [type(one).__name__ for one in outcomes]
     assert names == ["NoSuchJobError", "NoneType", "BackendRefused", "list"]
+
+
+async def test_lone_caller_that_is_cancelled_leaves_the_next_alone(
+    shaky: RedisBackend, chaos_proxy: ChaosProxy
+) -> None:
+    """Its reply is taken for nobody else's, and those who came meanwhile get theirs."""
+    await stage.add(shaky)
+    chaos_proxy.delay(0.05)
+    alone = asyncio.create_task(stage.add(shaky))
+    await asyncio.sleep(0.01)
+    meanwhile = [asyncio.create_task(shaky.run(["ECHO", str(n)])) for n in range(3)]
+    await asyncio.sleep(0.01)
+
+    alone.cancel()
+    replies = await asyncio.gather(*meanwhile)
+    chaos_proxy.heal()
+
+    assert replies == [[b"0"], [b"1"], [b"2"]]
+    assert await shaky.run(["ECHO", "after"]) == [b"after"]
+    assert alone.cancelled()
+
+
+async def test_closing_ends_a_lone_call_and_not_its_caller(
+    shaky: RedisBackend, chaos_proxy: ChaosProxy
+) -> None:
+    """The call ends as cancelled; the task that made it was not cancelled, and may go on."""
+    await stage.add(shaky)
+    chaos_proxy.delay(5)
+
+    async def call() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        with pytest.raises(asyncio.CancelledError):
+            await stage.add(shaky)
+        return task.cancelling()
+
+    calling = asyncio.create_task(call())
+    await asyncio.sleep(0.02)
+    await shaky.close()
+
+    assert await calling == 0
+
+
+async def test_connection_keeps_no_context_of_a_caller(backend: RedisBackend) -> None:
+    """What a request's context holds is not held by the connection that the request happened to open."""
+    holding: ContextVar[object] = ContextVar("holding")
+
+    async def call() -> weakref.ref[_Held]:
+        held = _Held()
+        holding.set(held)
+        await stage.add(backend)
+        return weakref.ref(held)
+
+    held = await asyncio.create_task(call())
+    await asyncio.sleep(0.01)  # the loop lets the task go as well
+    gc.collect()
+
+    assert held() is None
+
+
+class _Held:
+    """Something that a context holds."""

@@ -6,7 +6,7 @@ import pytest
 
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import BackendError
-from aiorq2.states import JobStatus, Verb
+from aiorq2.states import JobStatus, Reply, Verb
 from tests.contract import stage
 from tests.contract.stage import OTHER_SEAT, QUEUE, SEAT, TALLY, in_status
 
@@ -276,3 +276,38 @@ async def test_promote_takes_a_repeating_job_of_rq_2(backend: RedisBackend) -> N
 
     assert await _claimed_ids(backend) == ["repeats"]
     assert await stage.status_of(backend, "finished") == JobStatus.FINISHED
+
+
+async def test_one_odd_job_keeps_no_other_from_ending(backend: RedisBackend) -> None:
+    """Runs that end in one call: that something else lies under the key of one job is no matter of the others'."""
+    await stage.add(backend, "a", "b", "c")
+    a, b, c = await stage.claim(backend, count=3)
+    await backend.run(["DEL", backend.keys.job("b")], ["SET", backend.keys.job("b"), "odd"])
+
+    answer = await backend.settle(SEAT, [(one, stage.OUTCOMES[Verb.FINISH]) for one in (a, b, c)])
+
+    assert [(one.job_id, reply) for one, reply in answer.refused] == [("b", Reply.WRONG_TYPE)]
+    assert [await stage.status_of(backend, one) for one in "ac"] == ["finished", "finished"]
+
+
+@pytest.mark.parametrize("kind", ["finished", "executions", "worker"])
+async def test_odd_registry_keeps_no_run_from_ending(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """What cannot be written is said, and everything else is written."""
+    await stage.add(backend, "a", "b")
+    claims = await stage.claim(backend, count=2)
+    keys = backend.keys
+    key = {
+        "finished": keys.finished(QUEUE),
+        "executions": keys.executions("a"),
+        "worker": keys.worker_executions(SEAT.worker),
+    }[kind]
+    await backend.run(["DEL", key], ["SET", key, "odd"])
+
+    await backend.settle(SEAT, [(one, stage.OUTCOMES[Verb.FINISH]) for one in claims])
+
+    assert [await stage.status_of(backend, one) for one in "ab"] == ["finished", "finished"]
+    assert await backend.run(["EXISTS", keys.wip(QUEUE)]) == [0]
+    assert "could not be settled" in caplog.text
+    await backend.run(["DEL", key])

@@ -100,7 +100,7 @@ async def test_poison_among_others_harms_none_of_them(
         f" others not finished {len(bad)}, wrong {len(wrong)}"
     )
     report(text)
-    report.figure("poison", text, seed=seed)
+    report.figure("poison", f"seed {seed}: {text}", seed=seed)
     assert (bad, wrong, not_failed, fleet.odd_ends) == ({}, [], [], [])
     assert all("AbandonedJobError" in str(outcomes[job.id][2]) for job in killers)
     assert {runs[job.id] for job in killers} == {3}

@@ -186,6 +186,21 @@ def summary(run: Run, soak: Soak, found: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _figure(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return what stands in the table of the faults' figures."""
+    slopes = figures["RSS slope, MB per million jobs (MB in all)"].values()
+    told = ", ".join(f"{per_million} ({in_all} MB in all)" for per_million, in_all in slopes)
+    return {
+        "name": "soak",
+        "value": (
+            f"{figures['minutes']:g} min, {figures['jobs']} jobs at {figures['rate held']:.0f}/s,"
+            f" {sum(figures['workers killed, stopped'])} workers replaced: MB per million {told};"
+            f" lost {figures['lost']}, unexplained runs {figures['unexplained']},"
+            f" keys left {len(figures['left in Redis'])}"
+        ),
+    }
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
@@ -211,6 +226,7 @@ def main() -> int:
     found = verdict.violations(soak)
     figures = summary(run, soak, found)
     (options.out / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
+    (options.out / "figures.jsonl").write_text(json.dumps(_figure(figures)) + "\n")
     for name, value in figures.items():
         say(f"{name}: {value}")
     from tests.soak.plots import draw

@@ -13,7 +13,7 @@ import pytest
 from aiorq2.backends.base import Claim, JobRecord
 from aiorq2.errors import JobTimeoutException
 from aiorq2.payloads import Call
-from aiorq2.run import Reason, Run
+from aiorq2.run import Limits, Reason, Run
 
 
 def make(**fields: str) -> Run:
@@ -75,7 +75,7 @@ async def test_settled_run_is_not_interrupted() -> None:
     run = make()
     task = asyncio.current_task()
     assert task is not None
-    run.in_task(task)
+    run.in_task()
     run.is_settled = True
 
     run.interrupt(Reason.STOP)
@@ -92,7 +92,7 @@ async def test_timer_interrupts_after_the_timeout(fields: dict[str, str]) -> Non
     """The exact one where there is one: RQ's field has whole seconds."""
     run = make(**fields)
 
-    run.start_timer()
+    run.start_timer(Limits())
     await asyncio.sleep(0.05)
 
     assert run.reason is Reason.TIMEOUT
@@ -103,17 +103,60 @@ async def test_timeout_that_is_none_never_comes(timeout: str) -> None:
     """-1 is for ever, and anything may stand in a field."""
     run = make(timeout=timeout)
 
-    run.start_timer()
+    run.start_timer(Limits())
     await asyncio.sleep(0.01)
 
     assert not run.is_interrupted
     run.end_timer()
 
 
+async def test_limits_of_one_length_share_timers() -> None:
+    """A timer costs more than a short job."""
+    limits = Limits()
+
+    for _ in range(1000):
+        make(timeout="3600").start_timer(limits)
+
+    assert len(limits._groups) <= 2
+
+
+async def test_limits_of_their_own_leave_few_timers_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the limits are, those that have ended are forgotten."""
+    monkeypatch.setattr("aiorq2.run.MOST_TIMERS", 10)
+    limits = Limits()
+
+    for number in range(100):
+        run = make(timeout=str(3600 + number))
+        run.start_timer(limits)
+        run.end_timer()
+
+    assert len(limits._groups) <= 10
+    assert not limits._places
+
+
+async def test_no_limit_ends_early() -> None:
+    """However many share a timer."""
+    limits, loop = Limits(), asyncio.get_running_loop()
+    took: list[float] = []
+
+    def note(run: Run) -> None:
+        took.append(loop.time() - run.started_at)
+
+    for _ in range(20):
+        run = make(timeout="0.05")
+        run.on_interrupt = note
+        run.start_timer(limits)
+        await asyncio.sleep(0.0001)
+    while len(took) < 20:
+        await asyncio.sleep(0.01)
+
+    assert min(took) >= 0.05
+
+
 async def test_ended_timer_does_not_interrupt() -> None:
     """The job was in time."""
     run = make(timeout="0.01")
-    run.start_timer()
+    run.start_timer(Limits())
 
     run.end_timer()
     await asyncio.sleep(0.02)
@@ -129,9 +172,7 @@ async def test_coroutine_is_cancelled() -> None:
     run = make()
 
     async def job() -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        run.in_task(task)
+        run.in_task()
         await asyncio.sleep(10)
 
     task = asyncio.create_task(job())

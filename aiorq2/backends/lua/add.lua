@@ -3,8 +3,16 @@
 --- the fields, or for its time, and then for its parents. The first write is one that Redis refuses when it is full, so a job is added whole or not at all.
 --- ARGV: id queue lane token mode to at delay ttl at_front now_iso policy rate group parent_count ...rest
 --- REPLY: OK status · DUPLICATE status · WRONG_STATUS status · CIRCLE parent · WRONG_TYPE
---- @include forget circle canceled defer
+--- @include push
+--- @rarely forget forget
+--- @rarely parents judge
+--- @rarely circle circle
+--- @rarely canceled end_as_canceled
+--- @rarely defer register_with
+--- @rarely defer defer
+--- @rarely rate line_up
 
+local DAY = 86400
 local first_field = ARG.rest + tonumber(ARG.parent_count)
 
 local function place(verdict, parents)
@@ -24,28 +32,34 @@ local function place(verdict, parents)
   end
 end
 
-local key = K.job(ARG.id)
-local old = redis.pcall('HMGET', key, 'status', 'origin', 'aio_token', 'aio_waiters', 'rate_limit_key', 'group_id')
-if old.err then
-  return {REPLY.WRONG_TYPE}
+-- Most jobs are new: nothing is known of them, and nobody waits for them.
+local key, old, exists = K.job(ARG.id), {}, false
+local is_known = redis.call('EXISTS', key, K.replay(ARG.token), K.dependents(ARG.id)) > 0
+if is_known then
+  old = redis.pcall('HMGET', key, 'status', 'origin', 'aio_token', 'aio_waiters', 'rate_limit_key', 'group_id')
+  if old.err then
+    return {REPLY.WRONG_TYPE}
+  end
+  if old[3] == ARG.token or redis.call('EXISTS', K.replay(ARG.token)) == 1 then
+    return {REPLY.OK, old[1] or ARG.to}
+  end
+  exists = old[1] or redis.call('EXISTS', key) == 1
+  if exists and ARG.mode == 'unique' then
+    return {REPLY.DUPLICATE, old[1] or ''}
+  end
+  if exists and not VERB.delete.from[old[1] or STATUS.created] then
+    return {REPLY.WRONG_STATUS, old[1]}
+  end
 end
-if old[3] == ARG.token or redis.call('EXISTS', K.replay(ARG.token)) == 1 then
-  return {REPLY.OK, old[1] or ARG.to}
-end
-local exists = old[1] or redis.call('EXISTS', key) == 1
-if exists and ARG.mode == 'unique' then
-  return {REPLY.DUPLICATE, old[1] or ''}
-end
-if exists and not VERB.delete.from[old[1] or STATUS.created] then
-  return {REPLY.WRONG_STATUS, old[1]}
-end
-local parents = {}
+local parents, verdict = {}, 'met'
 for i = ARG.rest, first_field - 1 do
   parents[#parents + 1] = ARGV[i]
 end
-local verdict = judge(parents, ARG.policy, nil, nil, ARG.policy == 'cancel')
+if #parents > 0 then
+  verdict = judge(parents, ARG.policy, nil, nil, ARG.policy == 'cancel')
+end
 local waits_on = verdict == 'pending' or verdict == 'never' and ARG.policy ~= 'cancel'
-if waits_on and (exists or redis.call('EXISTS', K.dependents(ARG.id)) == 1) then -- else nobody can wait for it
+if waits_on and (exists or is_known and redis.call('EXISTS', K.dependents(ARG.id)) == 1) then -- else nobody can wait for it
   local by = circle(ARG.id, parents)
   if by then
     return {REPLY.CIRCLE, by}
@@ -67,10 +81,10 @@ end
 if ARG.ttl ~= '' then
   redis.call('EXPIRE', key, ARG.ttl)
 end
--- Those that have waited for it since before it was there are known as long as it, and a while longer.
-if ARG.ttl ~= '' then
+if is_known and ARG.ttl ~= '' then
+  -- Those that have waited for it since before it was there are known as long as it, and a while longer.
   redis.call('EXPIRE', K.dependents(ARG.id), ARG.ttl + DAY)
-else
+elseif is_known then
   redis.call('PERSIST', K.dependents(ARG.id))
 end
 if ARG.group ~= '' then

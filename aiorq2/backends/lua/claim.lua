@@ -3,7 +3,8 @@
 --- `ticks`: whether a recurring entry is due.
 --- ARGV: worker instance execution count share lease now_iso promote watch_ms ...queues
 --- REPLY: OK more next_due watched ticks job… · SUSPENDED
---- @include take promote
+--- @include take wake
+--- @rarely promote promote
 
 if redis.call('EXISTS', K.suspended()) == 1 then
   return {REPLY.SUSPENDED}
@@ -43,6 +44,11 @@ local function drain(queue)
   end
 end
 
+local function is_due(queue)
+  local first = redis.pcall('ZRANGE', K.scheduled(queue), 0, 0, 'WITHSCORES')
+  return (tonumber(first[2]) or math.huge) <= now
+end
+
 -- When recurring entries are due: seen to by whoever asks (due_crons.lua), not in here.
 local next_tick, ticks = {}, 0
 local function look_for_ticks(queue)
@@ -74,12 +80,15 @@ end
 local portion = math.ceil(promotable / (#ARGV - ARG.queues + 1)) -- of several queues: one slice must not stall Redis
 for i = ARG.queues, #ARGV do
   if promotable > 0 then
-    promote(ARGV[i], portion)
+    if is_due(ARGV[i]) then
+      promote(ARGV[i], portion)
+    end
     look_for_ticks(ARGV[i])
   end
   drain(ARGV[i])
 end
 if #members > 0 then
+  lease_all()
   redis.call('SADD', K.worker_executions(ARG.worker), unpack(members))
   redis.call('EXPIRE', K.worker_executions(ARG.worker), lease_s + 60)
 else

@@ -1,9 +1,13 @@
---- Start one popped job for a worker. (ARG: worker lease now_iso)
---- @include clock canceled rate
+--- Start popped jobs for a worker. (ARG: worker lease now_iso)
+--- @include clock
+--- @rarely canceled end_as_canceled
+--- @rarely rate leave
 
 local deadline = now + ARG.lease
 local lease_s = math.ceil(ARG.lease) -- EXPIRE takes whole seconds
-local epoch = string.format('%.6f', now)
+-- As texts: Redis would make one of each number each time.
+local epoch, until_then, beyond =
+  string.format('%.6f', now), string.format('%.6f', deadline), string.format('%.6f', deadline + 60)
 
 -- Whether the wip set of a queue can be written: a claim must not fail between pop and lease.
 local sound = {}
@@ -15,15 +19,26 @@ local function is_sound(queue)
   return sound[queue]
 end
 
+-- The leases of what has been taken, by queue: written together at the end (lease_all).
+local leases = {}
+
 local function lease_out(job, execution, origin)
   local member = job .. ':' .. execution
-  redis.call('ZADD', K.wip(origin), deadline, member)
-  redis.call('HSET', K.execution(job, execution), 'id', execution, 'job_id', job, 'created_at', epoch,
-    'last_heartbeat', epoch, 'worker_name', ARG.worker)
-  redis.call('EXPIRE', K.execution(job, execution), lease_s)
-  redis.call('ZADD', K.executions(job), deadline + 60, execution)
+  local due = leases[origin] or {}
+  due[#due + 1], due[#due + 2], leases[origin] = until_then, member, due
+  -- For RQ's readers. Something of another kind may lie there: no matter.
+  local key = K.execution(job, execution)
+  redis.pcall('HSET', key, 'id', execution, 'job_id', job, 'created_at', epoch, 'last_heartbeat', epoch, 'worker_name', ARG.worker)
+  redis.call('EXPIRE', key, lease_s)
+  redis.pcall('ZADD', K.executions(job), beyond, execution)
   redis.call('EXPIRE', K.executions(job), lease_s + 60)
   return member
+end
+
+local function lease_all()
+  for origin, due in pairs(leases) do
+    redis.call('ZADD', K.wip(origin), unpack(due))
+  end
 end
 
 -- Returns the job's fields as they were, and its lease, or nil where there is nothing to run: gone, cancelled, or queued twice.
@@ -51,8 +66,11 @@ local function take(job, queue, execution)
     return nil
   end
   local member = lease_out(job, execution, origin)
-  redis.call('HSET', key, 'status', VERB.claim.to, 'started_at', ARG.now_iso, 'ended_at', '', 'worker_name', ARG.worker,
-    'aio_attempt', (tonumber(has.aio_attempt) or 0) + 1)
+  redis.call('HSET', key, 'status', VERB.claim.to, 'started_at', ARG.now_iso, 'worker_name', ARG.worker, 'aio_attempt',
+    (tonumber(has.aio_attempt) or 0) + 1)
+  if has.ended_at and has.ended_at ~= '' then
+    redis.call('HSET', key, 'ended_at', '')
+  end
   if redis.call('PERSIST', key) == 1 then -- of a job with a ttl, and of one that rq requeued
     redis.call('PERSIST', K.dependents(job))
   end
