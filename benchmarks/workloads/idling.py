@@ -20,7 +20,7 @@ def idle(setting: Setting) -> Sample:
     """One worker that waits."""
     setting.board(1)
     with setting.working(Setup("noop", setting.concurrency)) as process:
-        time.sleep(2 * SETTLED_S)
+        time.sleep(3 * SETTLED_S)
         sample = _watched(setting, [process.pid])
         rss_mb = rss_mb_of(process.pid)
         if process.poll() is not None:
