@@ -116,7 +116,7 @@ def measured(options: argparse.Namespace) -> Report:
     with RedisServer() as server:
         with server.client() as client:
             version = str(client.info("server")["redis_version"])  # type: ignore[index]
-        command = shlex.join(["make", "bench", f"ARGS={shlex.join(sys.argv[1:])}"])
+        command = f'`make bench ARGS="{shlex.join(sys.argv[1:])}"`'
         head = facts(entrants[0].environment.python, version, command, rounds)
         entries = [
             Entry(
