@@ -32,15 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.default_int_handler)  # also where a shell has them ignored
     try:
+        if options.write:
+            page.parts_of(
+                options.write
+            )  # hours later would be late to hear that it cannot be written
         report = joined(options.read) if options.read else measured(options)
+        if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            report.write(options.json)
+        print("\n".join(page.lines_of(report)))
+        if options.write:
+            page.write(report, options.write)
     except (RedisServerError, ValueError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    print("\n".join(page.lines_of(report)))
-    if options.json:
-        report.write(options.json)
-    if options.write:
-        page.write(report, options.write)
     rows = [row for each in report.comparisons.values() for row in each.rows.values()]
     return int(not rows or any(row.failures for row in rows))
 
