@@ -225,19 +225,18 @@ async def test_closing_ends_a_lone_call_and_not_its_caller(
 async def test_connection_keeps_no_context_of_a_caller(backend: RedisBackend) -> None:
     """What a request's context holds is not held by the connection that the request happened to open."""
     holding: ContextVar[object] = ContextVar("holding")
-    held = _Held()
-    gone = weakref.ref(held)
 
-    async def call() -> None:
+    async def call() -> weakref.ref[_Held]:
+        held = _Held()
         holding.set(held)
         await stage.add(backend)
+        return weakref.ref(held)
 
-    await asyncio.create_task(call())
-    del held, call
-    await asyncio.sleep(0.01)  # the loop has let the task go as well
+    held = await asyncio.create_task(call())
+    await asyncio.sleep(0.01)  # the loop lets the task go as well
     gc.collect()
 
-    assert gone() is None
+    assert held() is None
 
 
 class _Held:
