@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+SEEDS ?=
 # Tests mostly wait, so there are more processes than cores. ARGS="-n 0" runs them in one.
 PROCESSES ?= 4
 
@@ -11,7 +12,7 @@ STAMP := $(VENV)/.installed
 IN_PARALLEL := -n $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-all test-matrix faults demo bench redis chromium
+.PHONY: help setup fmt check test test-all test-matrix faults soak demo bench redis chromium
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,19 +46,23 @@ test: $(STAMP) redis ## Run the tests that are not slow
 test-all: $(STAMP) redis chromium ## Run every test, of the faults a selection
 	@$(BIN)/python -m pytest -m 'not faults_all' $(IN_PARALLEL) $(ARGS)
 
-faults: $(STAMP) redis ## Run every fault at full size, and print what was measured
+faults: $(STAMP) redis ## Run every fault at full size, and print what was measured (SEEDS="1 2 3")
 	@mkdir -p build && rm -f build/faults.jsonl
-	@FAULTS=full FAULT_FIGURES=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest tests/faults $(ARGS)
+	@FAULTS=full FAULT_SEEDS="$(SEEDS)" FAULT_FIGURES=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest tests/faults tests/topology $(ARGS)
 	@$(BIN)/python -m tests.faults.figures build/faults.jsonl
 
 test-matrix: $(STAMP) redis ## Run the tests about Redis on every server to be had, under sentinels and on a cluster
 	@$(BIN)/python scripts/test_matrix.py $(IN_PARALLEL) $(ARGS)
 
+soak: $(STAMP) redis ## Half an hour of 500 jobs a second; pass options with ARGS="--minutes 2", plots are in build/soak
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --no-input --editable '.[soak]'
+	@$(BIN)/python -m tests.soak $(ARGS)
+
 demo: $(STAMP) ## Count the words of the standard library, one job a file, in memory
 	@$(BIN)/python examples/wordcount.py $(ARGS)
 
-bench: $(STAMP) ## Measure; pass options with ARGS="..."
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(STAMP) redis ## Measure beside other queues; pass options with ARGS="..."
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 redis:
 	@scripts/ensure-redis

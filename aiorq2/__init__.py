@@ -44,7 +44,7 @@ from aiorq2.options import Retry
 from aiorq2.queue import Queue
 from aiorq2.results import Result
 from aiorq2.scheduler import Scheduler
-from aiorq2.sharded import ShardedWorker
+from aiorq2.sharded import ShardedScheduler, ShardedWorker
 from aiorq2.signing import signed
 from aiorq2.states import JobStatus
 from aiorq2.terms import Callback, Dependency, Durable, RateLimit, Repeat, Webhook
@@ -95,6 +95,7 @@ __all__ = [
     "Retry",
     "Scheduler",
     "SerializationError",
+    "ShardedScheduler",
     "ShardedWorker",
     "StartupFailed",
     "TimeoutFormatError",

@@ -21,7 +21,7 @@ MAX_ID = 200
 """Characters; the time of a tick is appended to it."""
 
 POLICY_NAMES = frozenset(one.name for one in fields(Policies))
-_NOT_FOR_CRON = ("depends_on", "unique", "job_id", "repeat")
+_NOT_FOR_CRON = ("depends_on", "unique", "job_id", "repeat", "durable")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from aiorq2.cron_jobs import CronJob
 from aiorq2.job import Job
 from aiorq2.job_options import AnyOptions
 from aiorq2.options import Offload, Retry
-from aiorq2.terms import Callback, OnParentFailure, RateLimit, Repeat, Webhook
+from aiorq2.terms import Callback, Durable, OnParentFailure, RateLimit, Repeat, Webhook
 from aiorq2.timing import Duration
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class Enqueuing(Protocol[P, Once, Recurring]):
     def __call__(self, *args: Any, offload: Offload | None, **more: Any) -> Coroutine[Any, Any, Once]: ...
     @overload
     def __call__(self, *args: Any, redeliver: bool, **more: Any) -> Coroutine[Any, Any, Once]: ...
+    @overload
+    def __call__(self, *args: Any, durable: Durable | int | None, **more: Any) -> Coroutine[Any, Any, Once]: ...
     @overload
     def __call__(self, *args: Any, on_parent_failure: OnParentFailure, **more: Any) -> Coroutine[Any, Any, Once]: ...
     @overload

@@ -96,6 +96,7 @@ class JobFunctions:
     webhooks = Default[Any]()
     offload = Default[Any]()
     redeliver = Default[bool]()
+    durable = Default[Any]()
     on_parent_failure = Default[Any]()
 
     def __init__(self, rq: Hub, wrapped: Callable[..., Any], options: Mapping[str, Any]) -> None:
@@ -266,6 +267,7 @@ class Preset:
             return await self._enqueue_at(when, args, kwargs, options)
         if told.keys() & {"repeat", "interval"}:
             refuse_for_recurring(options)
+            told.pop("durable", None)  # none of it, then
         made: Job | CronJob = await self._scheduler(options).schedule(
             when, self._helper.wrapped, args, kwargs, **told
         )

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aiorq2.errors import InvalidOption
 from aiorq2.options import EnqueueOptions, Offload, Retry
-from aiorq2.terms import Callback, OnParentFailure, RateLimit, Repeat, Webhook
+from aiorq2.terms import Callback, Durable, OnParentFailure, RateLimit, Repeat, Webhook
 from aiorq2.timing import Duration
 
 
@@ -31,6 +31,7 @@ class MoreOptions(TypedDict, total=False):
     webhooks: Webhook | Iterable[Webhook] | None
     offload: Offload | None
     redeliver: bool
+    durable: Durable | int | None
     on_parent_failure: OnParentFailure
 
 
@@ -124,6 +125,7 @@ def enqueue_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 _NOT_RECURRING = {
     "unique": "each run has an id of its own; overlap='skip' leaves out one while that before it is not done",
+    "durable": "it is about an enqueueing, and what recurs is enqueued by workers; min-replicas-to-write holds for all writes",
     "depends_on": "it would hold for each run; have the last of those jobs enqueue this one, or schedule it once",
 }
 
@@ -158,6 +160,7 @@ def cron_options(options: Mapping[str, Any], zone: str) -> dict[str, Any]:
         if value is not None:
             told[name] = in_zone(value, zone) if isinstance(value, datetime) else value
     told.setdefault("timezone", zone)
+    told.pop("durable", None)  # refused where it asks for something
     return told
 
 

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from aiorq2 import bridge
 from aiorq2.backends import connect
 from aiorq2.backends.base import JobRecord
+from aiorq2.backends.clients import close_sync_client
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import resolve
 from aiorq2.errors import BackendUnavailable, ResultNotSerializable, SerializationError
@@ -158,7 +159,7 @@ def _out_of_reach() -> NoReturn:
 
 def _client_of(backend: RedisBackend, held: ExitStack) -> Any:
     client = backend.new_sync_client()
-    held.callback(client.connection_pool.disconnect)
+    held.callback(close_sync_client, client)
     return client
 
 

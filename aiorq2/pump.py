@@ -20,6 +20,7 @@ from aiorq2.executor import Executor
 from aiorq2.failure import failure_of
 from aiorq2.job import current_job
 from aiorq2.outcome import Failed, Finished, GivenBack, Outcome, Retried, Stopped
+from aiorq2.probation import Probation
 from aiorq2.run import Reason, Run
 from aiorq2.slots import Slots
 from aiorq2.ticking import Ticker
@@ -76,10 +77,13 @@ class Pump:
         on_settled: Callable[[Claim, Outcome], None] = lambda claim, outcome: None,
         ticker: Ticker | None = None,
         slots: Slots | None = None,
+        *,
+        max_deaths: int = 3,
     ) -> None:
         self.appetite = appetite
         self._slots = slots or Slots(appetite.concurrency, 1)
         self._slots.join(self)
+        self._probation = Probation(max_deaths, patience_s=seat.lease)
         self._on_settled = on_settled
         self._ticker = ticker
         self.is_stopping = False
@@ -273,7 +277,13 @@ class Pump:
         if self.is_stopping or self._paused_until > self._loop.time():
             return 0
         free = self._slots.free_for(self)
-        return free if self._jobs_left is None else min(free, self._jobs_left)
+        wanted = free if self._jobs_left is None else min(free, self._jobs_left)
+        return self._probation.limit(wanted, self._runs, self._is_empty, self._loop.time())
+
+    @property
+    def _is_empty(self) -> bool:
+        """Whether nothing runs and nothing is being claimed."""
+        return not self._runs and not self._claiming
 
     def _may_turn(self, wanted: int) -> bool:
         """Whether there is something to settle or to claim; beside a turn in flight, only if it is worth a pipeline of its own."""
@@ -353,12 +363,17 @@ class Pump:
             next_look_s = POLL_S
             self._paused_until = self._loop.time() + POLL_S
         self._look_at = self._loop.time() + next_look_s
+        begun: Sequence[Claim] = ()
+        returned: Sequence[Claim] = claimed.claims
+        if not self.is_stopping:
+            begun, returned = self._probation.sort(
+                claimed.claims, self._is_empty, self._loop.time()
+            )
+            self._is_hungry |= bool(returned)
         if self._jobs_left is not None:
-            self._jobs_left += request.count - len(claimed.claims)
-        if self.is_stopping:
-            self._decline(claimed.claims)
-            return
-        for claim in claimed.claims:
+            self._jobs_left += request.count - len(begun)
+        self._decline(returned)
+        for claim in begun:
             self._begin(claim)
 
     def _take_turns(self, claims: Sequence[Claim]) -> None:
@@ -368,7 +383,7 @@ class Pump:
             self._order = self._order[turn:] + self._order[:turn]
 
     def _decline(self, claims: Sequence[Claim]) -> None:
-        """Give back what was being claimed when the worker was told to stop; the last one first, since each goes to the front."""
+        """Give back what was claimed and is not begun; the last one first, since each goes to the front."""
         for claim in reversed(claims):
             self._leases[claim.execution_id] = claim
             self._ended.append((claim, GivenBack(self._backend.time())))
@@ -401,6 +416,8 @@ class Pump:
         if (is_looking or is_promoting) and not self._turns and not self.appetite.burst:
             # By our own clock: Redis ends a blocking read up to 0.1 s late.
             moments.append(self._look_at)
+        if (until := self._probation.until(self._runs)) is not None:
+            moments.append(until)
         if self.appetite.max_idle_s is not None and self.is_idle:
             moments.append(self._idle_since + self.appetite.max_idle_s)
         return min(moments, default=None)

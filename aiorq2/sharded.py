@@ -127,6 +127,7 @@ class ShardedWorker:
             raise InvalidOption(
                 "max_jobs and max_idle_time: not for a worker of several shards; none of them knows of the others' jobs"
             )
+        looking = asyncio.create_task(self._tell_of_strays())
         how = {
             "burst": burst,
             "with_scheduler": with_scheduler,
@@ -146,6 +147,7 @@ class ShardedWorker:
                     if not burst or self._stops:
                         break  # else: what was run may have enqueued jobs in a shard that had nothing left
             finally:
+                await cut_short(looking)
                 await self._lifespan.end(is_hasty=self._stops > 1)
         return has_run_jobs
 
@@ -154,6 +156,14 @@ class ShardedWorker:
         self._stops += 1
         for worker in self.workers:
             worker.request_stop()
+
+    async def _tell_of_strays(self) -> None:
+        """Log where jobs wait that were enqueued when there were fewer shards."""
+        for queue, prefix in (await self.shards.strays(self.queues)).items():
+            log.warning(
+                "worker %s: queue %r has jobs in %s, and lives in %s, as there are %d shards; nobody looks there",
+                self.name, queue, prefix, self.shards.of(queue).key_prefix, len(self.shards),
+            )  # fmt: skip
 
     async def _work_once(self, burst: bool, how: Mapping[str, Any]) -> bool:
         loop = asyncio.get_running_loop()
@@ -174,6 +184,12 @@ class ShardedWorker:
         if failures and failures[0] is not None:
             raise failures[0]
         return any(task.result() for task in working)
+
+
+async def cut_short(task: asyncio.Task[None]) -> None:
+    """Cancel what nobody needs any more, and wait for its end."""
+    task.cancel()
+    await asyncio.wait([task])
 
 
 class ShardedScheduler:

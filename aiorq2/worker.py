@@ -296,6 +296,7 @@ class Worker(Roster):
             on_settled=self._aftermath.settled,
             ticker=self._ticker,
             slots=slots,
+            max_deaths=self._max_deaths,
         )
         return self._pump
 

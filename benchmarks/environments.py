@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from peers import Peer
+from benchmarks.peers import Peer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -31,6 +32,9 @@ for name in sys.argv[1:]:
         pass
 print(json.dumps(found))
 """
+
+
+_CLIENTS = ("redis", "hiredis", "coredis", "uvloop")
 
 
 class NotInstalled(Exception):
@@ -58,13 +62,20 @@ def find_python() -> str:
     return next((path for path in _newer_pythons() if _version_of(path) >= (3, 12)), sys.executable)
 
 
+def in_place(name: str) -> Environment:
+    """Return a peer whose library the running interpreter has."""
+    peer = cast(Peer, import_module(f"benchmarks.peers.{name}"))
+    ours = Path(sys.executable)
+    return Environment(name, peer, ours, _versions(ours, [name, *_names(peer.PACKAGES)]))
+
+
 def prepare(name: str, python: str) -> Environment:
     """Return the environment of a peer, made if need be.
 
     Raises:
         NotInstalled: it cannot be made; the message is a sentence.
     """
-    peer = cast(Peer, import_module(f"peers.{name}"))
+    peer = cast(Peer, import_module(f"benchmarks.peers.{name}"))
     version = _version_of(python)
     if version < peer.PYTHON:
         raise NotInstalled(f"{name} is left out: it needs Python {_dotted(peer.PYTHON)} (--python)")
@@ -77,7 +88,7 @@ def prepare(name: str, python: str) -> Environment:
         _call(name, python, "-m", "venv", str(folder))
         _call(name, str(ours), "-m", "pip", "install", "--quiet", "--no-input", *peer.PACKAGES)
         stamp.write_text(json.dumps(peer.PACKAGES))
-    return Environment(name, peer, ours, _versions(ours, name))
+    return Environment(name, peer, ours, _versions(ours, [name, *_names(peer.PACKAGES)]))
 
 
 def _call(name: str, *command: str) -> None:
@@ -92,10 +103,14 @@ def _call(name: str, *command: str) -> None:
         raise NotInstalled(f"{name} is left out: it could not be installed ({last})")
 
 
-def _versions(python: Path, name: str) -> dict[str, str]:
-    wanted = [name, "redis", "hiredis", "coredis", "uvloop"]
+def _names(packages: Sequence[str]) -> list[str]:
+    found = [re.match(r"[\w.-]+", package) for package in packages if not package.startswith("-")]
+    return [each[0] for each in found if each]
+
+
+def _versions(python: Path, wanted: Sequence[str]) -> dict[str, str]:
     done = subprocess.run(
-        [str(python), "-c", _VERSIONS, *wanted],
+        [str(python), "-c", _VERSIONS, *dict.fromkeys([*wanted, *_CLIENTS])],
         capture_output=True,
         text=True,
         timeout=60,

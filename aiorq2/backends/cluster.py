@@ -108,10 +108,18 @@ class ClusterRoute:
             self._known_at = 0.0  # it may be that the node has gone: ask before connecting again
         await self._crowd.leave(connection, for_good=for_good)
 
-    def misplaced(self, error: ResponseError) -> None:
-        """Believe a node that says who serves the slot now."""
-        if isinstance(error, MovedError) and error.host:
+    def misplaced(self, error: ResponseError) -> BackendRefused | None:
+        """Believe a node that says who serves the slot now; a key in another slot is out of reach."""
+        if not isinstance(error, MovedError):
+            return None
+        if error.slot_id != self._slot:
+            return BackendRefused(
+                f"the cluster {places(self._seeds)}: a key outside of {self._prefix!r} was asked for, and only those with this"
+                " prefix are reached"
+            )
+        if error.host:
             self._know((error.host, error.port))
+        return None
 
     async def news(self, seconds: float) -> None:
         """Wait for word that the master is another, so many seconds at the most."""

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 from aiorq2.backends.line import Command
+from aiorq2.errors import InvalidOption
 
 MAX_COMMANDS = 256
 """How many commands share a pipeline, unless told otherwise."""
@@ -63,6 +64,8 @@ class Coalescer:
         self._alone = task = asyncio.current_task()
         try:
             return await self._send(commands)
+        except UnicodeEncodeError as error:
+            raise _no_text(error) from error
         except asyncio.CancelledError:
             if self._is_closing and task is not None:
                 task.uncancel()  # that was ours, not its own end
@@ -113,6 +116,12 @@ class Coalescer:
         commands = [command for call in batch for command in call[0]]
         try:
             replies = await self._send(commands)
+        except UnicodeEncodeError as error:  # before anything was sent
+            if len(batch) > 1:
+                for call in batch:
+                    await self._answer([call])
+                return
+            replies = [_no_text(error)] * len(commands)
         except Exception as error:  # noqa: BLE001  whatever it is, it belongs to each of the callers
             replies = [error] * len(commands)
         end = 0
@@ -130,3 +139,7 @@ class Coalescer:
                 await asyncio.wait({task}, timeout=0.1)
         finally:
             self._is_closing = False
+
+
+def _no_text(error: UnicodeEncodeError) -> InvalidOption:
+    return InvalidOption(f"what is no text cannot be sent to Redis: {error.reason}")

@@ -75,12 +75,15 @@ class Exchange:
             BackendRefused: it does not want us.
         """
         retry_for = self._retry_for if retry_for == -1 else retry_for
-        deadline = None if retry_for is None else asyncio.get_running_loop().time() + retry_for
+        loop = asyncio.get_running_loop()
+        deadline = None if retry_for is None else loop.time() + retry_for
         replies: list[Any] = [None] * len(commands)
         open_ = list(range(len(commands)))
         attempt = redirections = 0
         while open_:
-            left, error = await self._round(line, commands, replies, open_, patience)
+            # A peer that is silent takes no more than is left, but for the only try where nothing is repeated.
+            within = None if deadline is None or not retry_for else deadline - loop.time()
+            left, error = await self._round(line, commands, replies, open_, patience, within)
             open_ = open_ if left and is_whole else left
             if error is None:
                 continue
@@ -89,7 +92,7 @@ class Exchange:
                 continue
             attempt += 1
             pause = backoff(attempt, base=0.02, cap=1.0)
-            if deadline is not None and asyncio.get_running_loop().time() + pause > deadline:
+            if deadline is not None and loop.time() + pause > deadline:
                 raise BackendUnavailable(
                     f"Redis at {self._location} {_plain(error)}; the call can be repeated"
                 ) from error
@@ -109,10 +112,12 @@ class Exchange:
         replies: list[Any],
         open_: list[int],
         patience: float,
+        within: float | None,
     ) -> tuple[list[int], BaseException | None]:
         """Send the commands that are open; returns those that still are, and why (None: only their scripts were missing)."""
+        still_open = [commands[index] for index in open_]
         try:
-            answers = await line.run([commands[index] for index in open_], patience=patience)
+            answers = await line.run(still_open, patience=patience, within=within)
         except Exception as error:
             if self._passes(error):
                 return open_, error
@@ -121,7 +126,7 @@ class Exchange:
             for index, answer in zip(open_, answers, strict=True):
                 replies[index] = answer
             return [], None
-        answers = await _follow(line, [commands[index] for index in open_], answers)
+        answers = await _follow(line, still_open, answers)
         still: list[int] = []
         is_missing = False
         reason: BaseException | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,6 +38,8 @@ Command = Sequence[Arg]
 
 SLOWEST_BYTES_PER_S = 32 * 1024
 """A line that carries less counts as dead."""
+SHORTEST_S = 0.02
+"""Even who has no time left waits so long for an answer."""
 
 _TRANSIENT = (
     "LOADING",
@@ -179,7 +182,9 @@ class Line:
         self._bearable_s = timeout
         self._is_misplaced = False
 
-    async def run(self, commands: Sequence[Command], *, patience: float = 0.0) -> list[Any]:
+    async def run(
+        self, commands: Sequence[Command], *, patience: float = 0.0, within: float | None = None
+    ) -> list[Any]:
         """Send all commands in one write and return their replies, error replies among them as exceptions.
 
         A command that was sent may have run even though this raises. A cancelled or failed exchange drops the connection,
@@ -187,17 +192,20 @@ class Line:
 
         Args:
             patience: further seconds to wait for the reply, for commands that block.
+            within: seconds after which nobody wants to wait any longer, should the peer be silent.
         """
+        longest = math.inf if within is None else max(within, SHORTEST_S)
         connection = self._connection
         packed = _packed(connection, commands)
         self._bearable_s = self._timeout + patience
         patience += sum(map(len, packed)) / SLOWEST_BYTES_PER_S
         try:
             if not connection.is_connected:
-                async with asyncio.timeout(self._connect_timeout):
+                async with asyncio.timeout(min(self._connect_timeout, longest)):
                     await _connected(connection)
                 self._listen_closely()
-            with self._silence.bearable(self._timeout + patience):
+            silence = min(self._timeout, longest)
+            with self._silence.bearable(silence + patience):
                 await self._write(packed)
                 replies = [await self._reply() for _ in commands]
         except (TimeoutError, RedisTimeoutError) as error:
@@ -240,8 +248,10 @@ class Line:
             return await self._connection.read_response(disable_decoding=True)
         except ResponseError as error:
             if is_misplaced(error):
+                refusal = note_misplaced(self._connection, error)
+                if refusal is not None:
+                    return refusal
                 self._is_misplaced = True
-                note_misplaced(self._connection, error)
             return error
 
     def beside(self, address: Address) -> Line:

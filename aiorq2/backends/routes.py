@@ -46,8 +46,8 @@ class Route(Protocol):
         """Take note that a connection is no longer open."""
         ...
 
-    def misplaced(self, error: ResponseError) -> None:
-        """Take note that a command was sent to the wrong server."""
+    def misplaced(self, error: ResponseError) -> BackendRefused | None:
+        """Take note that a command was sent to the wrong server; return why, if there is no right one for it."""
         ...
 
     async def news(self, seconds: float) -> None:
@@ -97,10 +97,9 @@ class RoutedSSLConnection(RoutedConnection, SSLConnection):
     """The same, encrypted."""
 
 
-def note_misplaced(connection: AbstractConnection, error: ResponseError) -> None:
-    """Tell the route of a connection, if it has one, that it leads to the wrong server."""
-    if isinstance(connection, RoutedConnection):
-        connection.route.misplaced(error)
+def note_misplaced(connection: AbstractConnection, error: ResponseError) -> BackendRefused | None:
+    """Tell the route of a connection, if it has one, that it leads to the wrong server; return why, if there is no right one."""
+    return connection.route.misplaced(error) if isinstance(connection, RoutedConnection) else None
 
 
 class SharedQuestion:

@@ -80,6 +80,21 @@ class Shards:
             for statuses in zip(*seen, strict=True)
         ]
 
+    async def strays(self, queues: Sequence[str]) -> dict[str, str]:
+        """Return the queues that have jobs waiting in a shard that is not theirs, with its key prefix: there were fewer shards when
+        these were enqueued. Shards that are away are left out. Redis: 1 pipeline per shard, all at once."""
+        seen = await asyncio.gather(
+            *[one.run(*[["LLEN", one.keys.queue(name)] for name in queues]) for one in self],
+            return_exceptions=True,
+        )
+        return {
+            name: one.key_prefix
+            for one, lengths in zip(self, seen, strict=True)
+            if not isinstance(lengths, BaseException)
+            for name, length in zip(queues, lengths, strict=True)
+            if length and self.of(name) is not one
+        }
+
     async def close(self) -> None:
         """Close the connections of the running loop."""
         await asyncio.gather(*[one.close() for one in self.backends])

@@ -86,7 +86,7 @@ async def sweep_groups(backend: RedisBackend, *, limit: int = 20) -> int:
     sampling: list[Command] = [["SRANDMEMBER", keys.group(one), 10] for one in names]
     samples = await backend.run(*sampling)
     ids = [[keys.job(one.decode("utf-8", "replace")) for one in sample] for sample in samples]
-    alive = await backend.run(*[["EXISTS", "", *sample] for sample in ids])
+    alive = await backend.run(*[["EXISTS", keys.prefix, *sample] for sample in ids])
     left = [name for name, count in zip(names, alive, strict=True) if not count]
     return sum([await clean_group(backend, name) for name in left])
 

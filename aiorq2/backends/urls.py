@@ -85,6 +85,18 @@ def _address(text: str, default_port: int, scheme: str) -> Address:
     return host, port or default_port
 
 
+def _check_address(url: str) -> None:
+    """Refuse a port and a database that redis-py would replace by the usual ones without a word.
+
+    Raises:
+        ValueError: one of them cannot be meant.
+    """
+    parts = urlsplit(url)
+    database = parts.path.strip("/")
+    if parts.port == 0 or (parts.scheme != "unix" and database and not database.isdecimal()):
+        raise ValueError
+
+
 def pool_of(source: Any) -> ConnectionPool:
     """Return redis-py's reading of a URL, or the pool of a client; only what it says is used.
 
@@ -98,6 +110,7 @@ def pool_of(source: Any) -> ConnectionPool:
                 f"a backend URL begins with one of {schemes}, not {urlsplit(source).scheme!r}"
             )
         try:
+            _check_address(source)
             pool: ConnectionPool = ConnectionPool.from_url(source)
         except ValueError:  # whose text may quote the password
             raise InvalidOption(

@@ -201,12 +201,12 @@ def point(rq: RQ, context: click.Context, connection: Connection) -> None:
         rq.redis_url = connection.url
         rq.connection_class = RQ.connection_class
     is_prefix_given = context.get_parameter_source("key_prefix") is ParameterSource.COMMANDLINE
-    has_its_own = rq.key_prefix is not None or isinstance(rq.redis_url, RedisBackend)
+    has_its_own = rq.key_prefix is not None or isinstance(rq.redis_url, RedisBackend | Shards)
     if is_prefix_given or not has_its_own:
         rq.key_prefix = connection.key_prefix
-    if connection.shards is not None:
+    if context.get_parameter_source("shards") is ParameterSource.COMMANDLINE:
         rq.shards = connection.shards
-    elif is_prefix_given:
+    elif is_prefix_given:  # that of one shard
         rq.shards = None
 
 

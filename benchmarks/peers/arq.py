@@ -5,19 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
-from peers import Producer, tally
+from . import Producer, Setup, Task, chunks, tally
 
-PACKAGES = (
-    "arq",
-    "hiredis",
-    "uvloop",
-)  # redis-py uses hiredis where it is; uvloop as for any asyncio program
+PACKAGES = ("arq", "hiredis", "uvloop")
+LIBRARY = "arq"
 PYTHON = (3, 11)
+IS_ASYNC = True
 SHARE = 0.1
-CONCURRENCY = 500  # some faster than with its default of 10, as it reads 2 500 ids at a time then
+CONCURRENCY = 500
 CHUNK = 100
+CHOICES = (
+    "500 jobs at once: some faster than with its default of 10, as it reads 2 500 ids at a time then",
+    "poll_delay of 10 ms: with its default of 0.5 s it waits after every batch of ids",
+    "plain functions by run_in_executor, as its documentation recommends",
+    "results are polled every 10 ms; its default is 0.5 s",
+    "in bulk: 100 calls at a time, as it has nothing for it",
+    "uvloop as for any asyncio program; redis-py uses hiredis where it is",
+)
+LACKS: dict[str, str] = {}
+POLL_S = 0.01
 
 
 def stored(redis: Any, total: int) -> int:
@@ -32,6 +41,14 @@ async def noop(context: Any, number: int) -> int:
     return await tally.noop(number)
 
 
+async def nap(context: Any, number: int) -> int:
+    return await tally.nap(number)
+
+
+async def sync(context: Any, number: int) -> int:
+    return await asyncio.get_running_loop().run_in_executor(None, tally.noop_sync, number)
+
+
 @asynccontextmanager
 async def producer(url: str) -> AsyncIterator[Producer]:
     from arq import create_pool
@@ -39,32 +56,41 @@ async def producer(url: str) -> AsyncIterator[Producer]:
 
     redis = await create_pool(RedisSettings.from_dsn(url))
 
-    async def one(number: int) -> str:
-        job = await redis.enqueue_job("noop", number)
-        assert job is not None
-        return str(job.job_id)
+    async def one(task: Task, number: int, **options: Any) -> Any:
+        return await redis.enqueue_job(task, number, **options)
 
-    async def many(numbers: Sequence[int]) -> list[str]:
-        ids: list[str] = []
-        for start in range(0, len(numbers), CHUNK):
-            ids += await asyncio.gather(*[one(number) for number in numbers[start : start + CHUNK]])
-        return ids
+    async def many(task: Task, numbers: Sequence[int]) -> list[str]:
+        jobs: list[Any] = []
+        for part in chunks(numbers, CHUNK):
+            jobs += await asyncio.gather(*[one(task, number) for number in part])
+        return [job.job_id for job in jobs]
 
-    yield Producer(one, many)
+    async def at(numbers: Sequence[int], moments: Sequence[float]) -> list[str]:
+        jobs: list[Any] = []
+        for part in chunks(list(zip(numbers, moments, strict=True)), CHUNK):
+            jobs += await asyncio.gather(
+                *[one("noop", n, _defer_until=datetime.fromtimestamp(due, UTC)) for n, due in part]
+            )
+        return [job.job_id for job in jobs]
+
+    async def wait(job: Any) -> Any:
+        return await job.result(10, poll_delay=POLL_S)
+
+    yield Producer(one, many, wait, at)
     await redis.aclose()
 
 
-def work(url: str, concurrency: int) -> None:
+def work(url: str, setup: Setup) -> None:
     import uvloop
     from arq import Worker
     from arq.connections import RedisSettings
 
     asyncio.set_event_loop(uvloop.new_event_loop())
     Worker(
-        [noop],
+        [noop, nap, sync],
         redis_settings=RedisSettings.from_dsn(url),
-        max_jobs=concurrency,
-        poll_delay=0.01,  # with the default of 0.5 s it waits when it has read 500 jobs
+        max_jobs=setup.concurrency,
+        poll_delay=POLL_S,
     ).run()
 
 

@@ -5,11 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 
-from peers import tally
-from peers.aiorq2 import CONCURRENCY, PACKAGES, PYTHON, SHARE, producer, results, stored, waiting
+from . import Setup, run, tally
+from .aiorq2 import (
+    CONCURRENCY,
+    IS_ASYNC,
+    LIBRARY,
+    PACKAGES,
+    PYTHON,
+    SHARE,
+    producer,
+    results,
+    stored,
+    waiting,
+)
 
 __all__ = [
+    "CHOICES",
     "CONCURRENCY",
+    "IS_ASYNC",
+    "LACKS",
+    "LIBRARY",
     "PACKAGES",
     "PYTHON",
     "SHARE",
@@ -20,18 +35,19 @@ __all__ = [
     "work",
 ]
 
+CHOICES = ("a bare loop over aiorq2's scripts: decodes, runs and watches nothing",)
+LACKS = {"[!d]*": "only a drain", "due-*": "only a drain", "drain-*": "one process"}
 
-def work(url: str, concurrency: int) -> None:
-    import uvloop
 
+def work(url: str, setup: Setup) -> None:
     from aiorq2 import connect
     from aiorq2.backends.base import ClaimRequest, Seat
     from aiorq2.outcome import Finished
 
-    async def run() -> None:
+    async def main() -> None:
         backend, board, number = connect(url), tally.board(), 0
         seat = Seat("floor", "floor", lease=60.0)
-        request = ClaimRequest(concurrency, ("default",))
+        request = ClaimRequest(setup.concurrency, ("default",))
         ended = []
         while True:
             claimed = await backend.settle(seat, ended, request)
@@ -43,4 +59,4 @@ def work(url: str, concurrency: int) -> None:
             if not ended:
                 await asyncio.sleep(0.1)  # all is done: until somebody ends us
 
-    uvloop.run(run())
+    run(main())

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from peers import Producer, tally
+from . import Producer, Setup, Task, chunks, run, tally
 
-PACKAGES = (
-    "saq[redis,hiredis]",
-    "uvloop",  # as for any asyncio program
-    "typing_extensions",  # which it imports and does not ask for
-)
+PACKAGES = ("saq[redis,hiredis]", "uvloop", "typing_extensions")
+LIBRARY = "saq"
 PYTHON = (3, 11)
+IS_ASYNC = True
 SHARE = 0.25
-CONCURRENCY = 10  # the default; more makes no difference that can be seen
+CONCURRENCY = 10
 CHUNK = 500
+CHOICES = (
+    "10 jobs at once, its default; more makes no difference that can be seen",
+    "a sweep that seems to have been a moment ago: one at the start aborts jobs that are just being started (its issue 277)",
+    "a result is looked for again every 0.25 s: its wait subscribes after it has looked, and may miss the end",
+    "in bulk: 500 calls at a time, as it has nothing for it",
+    "uvloop as for any asyncio program; redis-py uses hiredis where it is",
+    "typing_extensions, which it imports and does not ask for",
+)
+LACKS: dict[str, str] = {}
 
 
 def stored(redis: Any, total: int) -> int:
@@ -32,6 +39,14 @@ async def noop(context: Any, *, number: int) -> int:
     return await tally.noop(number)
 
 
+async def nap(context: Any, *, number: int) -> int:
+    return await tally.nap(number)
+
+
+def sync(context: Any, *, number: int) -> int:
+    return tally.noop_sync(number)
+
+
 @asynccontextmanager
 async def producer(url: str) -> AsyncIterator[Producer]:
     from saq import Queue
@@ -39,32 +54,45 @@ async def producer(url: str) -> AsyncIterator[Producer]:
     queue: Any = Queue.from_url(url)
     await queue.connect()
 
-    async def one(number: int) -> str:
-        return str((await queue.enqueue("noop", number=number)).key)
+    async def one(task: Task, number: int, **options: Any) -> Any:
+        return await queue.enqueue(task, number=number, **options)
 
-    async def many(numbers: Sequence[int]) -> list[str]:
-        ids: list[str] = []
-        for start in range(0, len(numbers), CHUNK):
-            ids += await asyncio.gather(*[one(number) for number in numbers[start : start + CHUNK]])
-        return ids
+    async def many(task: Task, numbers: Sequence[int]) -> list[str]:
+        jobs: list[Any] = []
+        for part in chunks(numbers, CHUNK):
+            jobs += await asyncio.gather(*[one(task, number) for number in part])
+        return [job.key for job in jobs]
 
-    yield Producer(one, many)
+    async def at(numbers: Sequence[int], moments: Sequence[float]) -> list[str]:
+        jobs: list[Any] = []
+        for part in chunks(list(zip(numbers, moments, strict=True)), CHUNK):
+            jobs += await asyncio.gather(*[one("noop", n, scheduled=int(due)) for n, due in part])
+        return [job.key for job in jobs]
+
+    async def wait(job: Any) -> Any:
+        for _ in range(40):
+            with suppress(TimeoutError):  # it subscribes after it has looked, and may miss the end
+                await job.refresh(until_complete=0.25)
+            if job.completed:
+                break
+        return job.result
+
+    yield Producer(one, many, wait, at)
     await queue.disconnect()
 
 
-def work(url: str, concurrency: int) -> None:
-    import uvloop
+def work(url: str, setup: Setup) -> None:
     from saq import Queue, Worker
 
-    async def run() -> None:
+    async def main() -> None:
         queue: Any = Queue.from_url(url)
         await queue.connect()
-        # As if another worker had swept a moment ago: a sweep at the start aborts jobs that are just being started (its issue 277).
         await queue.redis.set("saq:default:sweep", 1, ex=300)
-        await Worker(queue, functions=[noop], concurrency=concurrency).start()
+        functions: Any = [noop, nap, sync]
+        await Worker(queue, functions=functions, concurrency=setup.concurrency).start()
         await queue.disconnect()
 
-    uvloop.run(run())
+    run(main())
 
 
 async def results(url: str, ids: Sequence[str]) -> list[Any]:
@@ -72,8 +100,8 @@ async def results(url: str, ids: Sequence[str]) -> list[Any]:
 
     queue: Any = Queue.from_url(url)
     found: list[Any] = []
-    for start in range(0, len(ids), CHUNK):
-        found += await queue.jobs(ids[start : start + CHUNK])
+    for part in chunks(ids, CHUNK):
+        found += await queue.jobs(part)
     await queue.disconnect()
     return [
         job.result if job is not None and job.status == Status.COMPLETE else None for job in found

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
-from peers import Producer
-from peers.tally import noop
+from . import Producer, Setup, Task
+from .tally import ASYNC
 
-PACKAGES = (
-    "streaq",
-    "uvloop",
-)  # uvloop by its own option; coredis has a compiled parser of its own
+PACKAGES = ("streaq", "uvloop")
+LIBRARY = "streaq"
 PYTHON = (3, 11)
+IS_ASYNC = True
 SHARE = 0.25
-CONCURRENCY = 100  # some faster than with its default of 16
+CONCURRENCY = 100
+CHOICES = (
+    "100 jobs at once: some faster than with its default of 16",
+    "uvloop by its own option; coredis has a compiled parser of its own",
+)
+LACKS: dict[str, str] = {}
 
 
 def stored(redis: Any, total: int) -> int:
@@ -26,31 +31,44 @@ def waiting(redis: Any) -> int:
     return int(redis.xlen("streaq:default:queues:normal"))
 
 
-def worker_on(url: str, **options: Any) -> tuple[Any, Any]:
+def worker_on(url: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     from streaq import Worker
 
     worker: Any = Worker(redis_url=url, **options)
-    return worker, worker.task()(noop)
+    return worker, {task: worker.task(name=task)(function) for task, function in ASYNC.items()}
 
 
 @asynccontextmanager
 async def producer(url: str) -> AsyncIterator[Producer]:
-    worker, task = worker_on(url)
+    worker, tasks = worker_on(url)
 
-    async def one(number: int) -> str:
-        return str((await task.enqueue(number)).id)
+    async def one(task: Task, number: int) -> Any:
+        return await tasks[task].enqueue(number)
 
-    async def many(numbers: Sequence[int]) -> list[str]:
-        tasks = [task.enqueue(number) for number in numbers]
-        await worker.enqueue_many(tasks)
-        return [one.id for one in tasks]
+    async def many(task: Task, numbers: Sequence[int]) -> list[str]:
+        return await send([tasks[task].enqueue(number) for number in numbers])
+
+    async def at(numbers: Sequence[int], moments: Sequence[float]) -> list[str]:
+        return await send(
+            [
+                tasks["noop"].enqueue(number).start(schedule=datetime.fromtimestamp(moment, UTC))
+                for number, moment in zip(numbers, moments, strict=True)
+            ]
+        )
+
+    async def send(jobs: list[Any]) -> list[str]:
+        await worker.enqueue_many(jobs)
+        return [job.id for job in jobs]
+
+    async def wait(job: Any) -> Any:
+        return (await job.result(10)).result
 
     async with worker:
-        yield Producer(one, many)
+        yield Producer(one, many, wait, at)
 
 
-def work(url: str, concurrency: int) -> None:
-    worker, _ = worker_on(url, concurrency=concurrency, anyio_kwargs={"use_uvloop": True})
+def work(url: str, setup: Setup) -> None:
+    worker, _ = worker_on(url, concurrency=setup.concurrency, anyio_kwargs={"use_uvloop": True})
     worker.run_sync()
 
 

@@ -19,7 +19,7 @@ pytest.register_assert_rewrite("tests.faults.histories", "tests.faults.stored")
 
 def pytest_report_header() -> str:
     """Say which seeds are used, so that a run can be repeated."""
-    return f"faults: {'full' if settings.IS_FULL else 'small'}, seeds {settings.seeds()} (FAULTS, FAULT_SEED, FAULT_SEEDS)"
+    return f"faults: {'full' if settings.IS_FULL else 'small'}, seeds {settings.seeds()} (FAULTS, FAULT_SEEDS)"
 
 
 @pytest.fixture

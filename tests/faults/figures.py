@@ -1,6 +1,6 @@
 """Measured figures: one line of JSON each while the tests run, a table in the documentation afterwards.
 
-``python -m tests.faults.figures FILE`` prints the table; ``--write DOCUMENT`` puts it between the marks in there.
+``python -m tests.faults.figures FILE…`` prints the table; ``--write DOCUMENT`` puts it between the marks in there.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ DEMANDS: dict[str, tuple[str, str]] = {
     "caller": ("enqueue with Redis away: told, beyond the time limit", "≤ 0.2 s"),
     "points": ("a kill at every Redis call that the worker awaits", "I1–I5 at each"),
     "histories": ("random histories of all verbs against the model", "2 000, equal states"),
+    "waiting": ("a queue of a million: memory of a job that waits", "≤ that of rq"),
+    "slices": ("100 000 dependents, a million stale entries: slowest script", "≤ 5 to 10 ms"),
+    "idle": ("200 idle workers: commands per second and worker", "≤ 1"),
+    "reconnect": ("Redis restarts beneath 200 workers: all are back", "≤ 5 s"),
     "soak": ("soak", "RSS slope ≤ 1 MB per million jobs; keys back to the constant set"),
 }
 """What is demanded, by the name under which it is measured: the sentence, and the number."""
@@ -69,16 +73,16 @@ class Report:
             note(settings.FIGURES, name, value, **facts)
 
 
-def table(path: Path) -> str:
+def table(paths: Sequence[Path]) -> str:
     """Return the figures as a table: what is demanded, and what was seen in how many measurements."""
     seen: dict[str, list[Any]] = defaultdict(list)
-    for line in path.read_text().splitlines():
+    for line in [line for path in paths for line in path.read_text().splitlines()]:
         figure = json.loads(line)
         seen[figure["name"]].append(figure["value"])
     rows = ["| | demanded | measured |", "| --- | --- | --- |"]
     for name, (what, demand) in DEMANDS.items():
-        if name in seen:
-            rows.append(f"| {what} | {demand} | {_summary(seen[name])} |")
+        measured = _summary(seen[name]) if name in seen else "not measured this time"
+        rows.append(f"| {what} | {demand} | {measured} |")
     return "\n".join(rows)
 
 
@@ -98,7 +102,7 @@ def _median(values: Sequence[float]) -> str:
 def main() -> int:
     """Print the table, or put it into a document."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("figures", type=Path)
+    parser.add_argument("figures", type=Path, nargs="+")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     text = table(options.figures)

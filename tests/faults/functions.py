@@ -7,10 +7,12 @@ of a run that was cancelled; a run whose process was killed has no end.
 from __future__ import annotations
 
 import asyncio
+import locale
 import os
 import signal
 import socket
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +20,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import NoReturn
 
-from aiorq2 import get_current_job
+from aiorq2 import Queue, connect, get_current_job
 from aiorq2.job import Job
 from tests.support.jobs import append_to_file
 
@@ -255,3 +257,30 @@ def _doze(seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         time.sleep(min(left, 0.02))
+
+
+async def breed(ledger: str, gate: str, url: str) -> None:
+    """Enqueue this function once more, unless the file ``gate`` exists."""
+    with entry(ledger):
+        if not os.access(gate, os.F_OK):
+            backend = connect(url)
+            await Queue("q", backend).enqueue(breed, ledger, gate, url, result_ttl=5)
+            await backend.close()
+
+
+def shout(ledger: str, megabytes: int) -> int:
+    """Print so much, with what a terminal would obey and what ends a string in C."""
+    with entry(ledger):
+        for _ in range(megabytes):
+            sys.stdout.write("\x1b[31mred\0\n" * 100_000)
+        return megabytes
+
+
+async def litter(ledger: str) -> str:
+    """Leave a task, another folder, another locale and another signal handler behind."""
+    with entry(ledger):
+        asyncio.get_running_loop().create_task(asyncio.sleep(LONG_S))
+        os.chdir("/")
+        locale.setlocale(locale.LC_ALL, "C")
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        return "done"

@@ -84,13 +84,16 @@ class Site:
         """Return the runs of one job."""
         return [run for run in self.runs() if run.job_id == job.id]
 
+    async def jobs(self, ids: Iterable[str]) -> list[Job]:
+        """Return these jobs as far as there are any."""
+        return [job for job in await Job.fetch_many(list(ids), self.backend) if job is not None]
+
     async def outcomes(self, ids: Iterable[str]) -> dict[str, tuple[str, Any, str | None]]:
         """Return status, result and traceback of each of these jobs that there is."""
         found = {}
-        for job in await Job.fetch_many(list(ids), self.backend):
-            if job is not None:
-                await job.refresh()
-                found[job.id] = (job.status.value, job.result, job.exc_info)
+        for job in await self.jobs(ids):
+            await job.refresh()
+            found[job.id] = (job.status.value, job.result, job.exc_info)
         return found
 
     async def started(self, *jobs: Job, times: int = 1, timeout: float = 20.0) -> list[Run]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,20 @@ end
 return 1
 """
 """Moves every moment that is stored under a prefix into the past, which is what a clock does that jumps; atomic."""
+
+DUMP = """
+local READ = {hash = {'HGETALL'}, list = {'LRANGE', 0, -1}, set = {'SMEMBERS'}, zset = {'ZRANGE', 0, -1, 'WITHSCORES'},
+  stream = {'XREVRANGE', '+', '-', 'COUNT', 1}, string = {'GET'}}
+local found = {}
+for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do
+  local read = READ[redis.call('TYPE', key)['ok']]
+  if read then
+    found[#found + 1] = {key, redis.call('PTTL', key), redis.call(read[1], key, unpack(read, 2))}
+  end
+end
+return {redis.call('TIME'), found}
+"""
+"""Reads all that is stored under a prefix in one trip: after each call of each history that is what takes the time."""
 
 
 async def pass_time(backend: RedisBackend, seconds: float) -> None:
@@ -78,6 +92,8 @@ class Stored:
     canceled: dict[str, set[str]] = field(default_factory=dict)
     rates: dict[str, tuple[int, set[str], list[str]]] = field(default_factory=dict)
     groups: dict[str, set[str]] = field(default_factory=dict)
+    releasing: dict[str, str] = field(default_factory=dict)
+    """The jobs of which those that wait for them are still to be freed, and where that stopped."""
 
     @classmethod
     def of_model(cls, model: Model) -> Stored:
@@ -127,6 +143,7 @@ async def read(backend: RedisBackend, queues: Iterable[str]) -> Stored:
     reader = _Reader(backend)
     await reader.load()
     stored = Stored(jobs=reader.jobs(), rates=reader.rates(), groups=reader.groups())
+    stored.releasing = reader.hash("aio:releasing")
     for queue in queues:
         stored.queues[queue] = reader.texts(f"queue:{queue}")
         stored.scheduled[queue] = reader.registry(f"scheduled:{queue}")
@@ -138,14 +155,28 @@ async def read(backend: RedisBackend, queues: Iterable[str]) -> Stored:
     return stored
 
 
-_READ: dict[bytes, Callable[[bytes], list[Any]]] = {
-    b"hash": lambda key: ["HGETALL", key],
-    b"list": lambda key: ["LRANGE", key, 0, -1],
-    b"set": lambda key: ["SMEMBERS", key],
-    b"zset": lambda key: ["ZRANGE", key, 0, -1, "WITHSCORES"],
-    b"stream": lambda key: ["XREVRANGE", key, "+", "-", "COUNT", 1],
-    b"string": lambda key: ["GET", key],
-}
+def misplaced(stored: Stored) -> list[str]:
+    """Return a sentence for every job that nobody would find where its status says, or that two runs own."""
+    found = []
+    for job_id, facts in stored.jobs.items():
+        queue, status = facts["queue"], facts["status"]
+        leases = [one for one in stored.leases[queue] if one.partition(":")[0] == job_id]
+        places = {
+            "queued": stored.queues[queue],
+            "scheduled": stored.scheduled[queue],
+            "deferred": stored.deferred[queue],
+            "started": {job_id: leases} if leases else {},
+            "finished": stored.finished[queue],
+            "failed": stored.failed[queue],
+            "stopped": stored.failed[queue],
+            "canceled": stored.canceled[queue],
+            "rate_limited": {one for _, _, waiting in stored.rates.values() for one in waiting},
+        }
+        if job_id not in places[status]:
+            found.append(f"{job_id} is {status} and not there")
+        if len(leases) != (status == "started"):
+            found.append(f"{job_id} is {status} and has the leases {leases}")
+    return found
 
 
 class _Reader:
@@ -159,14 +190,9 @@ class _Reader:
 
     async def load(self) -> None:
         prefix = self._backend.key_prefix
-        keys, clock = await self._backend.run(["KEYS", f"{prefix}:*"], ["TIME"])
+        ((clock, found),) = await self._backend.run(["EVAL", DUMP, 1, prefix])
         self._now = int(clock[0]) + int(clock[1]) / 1e6
-        types = await self._backend.run(*[["TYPE", key] for key in keys])
-        lasting = [(key, kind) for key, kind in zip(keys, types, strict=True) if kind != b"none"]
-        keys, kinds = [key for key, _ in lasting], [kind for _, kind in lasting]
-        reads = [_READ[kind](key) for key, kind in zip(keys, kinds, strict=True)]
-        values = await self._backend.run(*reads, *[["PTTL", key] for key in keys])
-        for key, value, left in zip(keys, values, values[len(keys) :], strict=False):
+        for key, left, value in found:
             name = key.decode().removeprefix(f"{prefix}:")
             self._values[name] = value
             self._left[name] = left / 1000 if left >= 0 else FOREVER
@@ -184,7 +210,7 @@ class _Reader:
         return {name.removeprefix("job:"): self._facts(name) for name in names}
 
     def _facts(self, name: str) -> dict[str, Any]:
-        fields = self._hash(name)
+        fields = self.hash(name)
         return {
             "status": fields.get("status"),
             "left": Left(self._left[name]),
@@ -206,8 +232,8 @@ class _Reader:
         entry = dict(zip(pairs, pairs, strict=True))
         return b64decode(entry.get(b"return_value", b"")).decode()
 
-    def _hash(self, name: str) -> dict[str, str]:
-        pairs = iter(self._values[name])
+    def hash(self, name: str) -> dict[str, str]:
+        pairs = iter(self._values.get(name, ()))
         return {
             one.decode(): value.decode(errors="replace")
             for one, value in zip(pairs, pairs, strict=True)
@@ -222,7 +248,7 @@ class _Reader:
     def rates(self) -> dict[str, tuple[int, set[str], list[str]]]:
         return {
             key: (
-                int(self._hash(f"rl:{key}")["concurrency"]),
+                int(self.hash(f"rl:{key}")["concurrency"]),
                 set(self.registry(f"rl:{key}:allowed")),
                 list(self.registry(f"rl:{key}:rate_limited")),
             )

@@ -7,12 +7,14 @@ from collections import Counter
 import pytest
 
 from tests.faults import functions
+from tests.faults.checker import overlaps
+from tests.faults.figures import Report
 from tests.faults.site import LEASE_S, Site
 
 pytestmark = pytest.mark.slow
 
 
-async def test_block_of_two_leases_repeats_nothing(site: Site) -> None:
+async def test_block_of_two_leases_repeats_nothing(site: Site, report: Report) -> None:
     """The heartbeat goes on: nobody takes over the blocked worker's jobs, and its log names the culprit."""
     blocked = await site.worker()
     neighbours = [
@@ -30,7 +32,11 @@ async def test_block_of_two_leases_repeats_nothing(site: Site) -> None:
     assert {run.pid for job in elsewhere for run in site.runs_of(job)} == {other.pid}
     assert await culprit.wait(20) == 2 * LEASE_S
     assert [await job.wait(20) for job in neighbours] == [2] * 6
-    assert set(Counter(run.job_id for run in site.runs()).values()) == {1}
+    runs = Counter(run.job_id for run in site.runs())
+    report.figure(
+        "blocked", f"duplicates {runs.total() - len(runs)}, overlaps {len(overlaps(site.runs()))}"
+    )
+    assert set(runs.values()) == {1}
     assert {run.how for run in site.runs()} == {"end"}
     assert "has not answered for" in blocked.output()
     assert "in block_loop" in blocked.output()

@@ -44,6 +44,7 @@ async def test_kill_hands_the_jobs_over(site: Site, report: Report) -> None:
     assert min(run.started_at for run in again) - killed_at > LEASE_S / 2
     assert latest < LEASE_S + 1 + SLACK_S
     report(f"lease {LEASE_S} s: all six jobs run again {latest:.2f} s after the kill")
+    report.figure("rerun", round(latest - LEASE_S, 2), lease=LEASE_S)
 
 
 async def test_kill_by_the_job_itself_ends_after_the_third(site: Site, report: Report) -> None:
@@ -152,7 +153,9 @@ async def test_freeze_beyond_the_lease_loses_the_jobs(site: Site, report: Report
     after = await site.queue.enqueue(functions.work, site.ledger, 21)
     assert await after.wait(20) == 42
     assert site.runs_of(after)[0].pid == frozen.pid
-    report(f"runs cancelled {max(cut_at() or ()) - woken_at:.2f} s after waking")
+    took = max(cut_at() or ()) - woken_at
+    report(f"runs cancelled {took:.2f} s after waking")
+    report.figure("woken", round(took, 2))
 
 
 async def test_freeze_shorter_than_the_lease_is_nothing(site: Site) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from aiorq2 import Job, JobStatus, Queue
-from aiorq2.errors import BackendFull, BackendRefused
+from aiorq2 import Job, JobStatus, Queue, connect
+from aiorq2.errors import AiorqError, BackendFull, BackendRefused, BackendUnavailable
 from tests.faults import functions, outages
-from tests.faults.checker import overlaps
+from tests.faults.checker import Evidence, Refusal, overlaps, violations
 from tests.faults.figures import Report
 from tests.faults.outages import Outage
 from tests.faults.site import LEASE_S, Site, cpu_s, exit_status, listens, memory_mb
@@ -88,6 +88,7 @@ async def test_redis_away_and_back(site: Site, report: Report, outage: Outage) -
         for one in used:
             report.figure("cpu", one.cpu, outage=outage.__name__)
             report.figure("log", one.log_bytes, outage=outage.__name__)
+            report.figure("memory", one.memory_mb, outage=outage.__name__)
             assert one.cpu <= CPU_SHARE
             assert one.log_bytes <= LOG_BYTES_PER_S
             assert one.memory_mb <= MEMORY_MB
@@ -245,6 +246,43 @@ async def test_redis_loading(tmp_path: Path, report: Report) -> None:
             assert worker.is_running
         finally:
             await site.close()
+
+
+@pytest.mark.parametrize("limit", [0.5, 1.0])
+@pytest.mark.parametrize("way", ["killed", "silent", "half-open"])
+async def test_redis_away_is_told_to_callers_in_time(
+    site: Site, report: Report, way: str, limit: float
+) -> None:
+    """Whoever enqueues, alone or with a hundred others, hears of it by one of our errors with the id of the job, and nothing is
+    enqueued later."""
+    backend = connect(site.proxy.url, retry_for=limit)
+    queue = Queue("q", backend)
+    await queue.enqueue(functions.work, site.ledger, 1)  # it is connected
+    match way:
+        case "killed":
+            site.server.kill()
+        case "silent":
+            site.server.pause()
+        case "half-open":
+            site.proxy.stall()
+
+    async def ask(number: int) -> Refusal:
+        began = time.monotonic()
+        try:
+            await queue.enqueue(functions.work, site.ledger, 1, job_id=f"j{number}")
+        except AiorqError as error:
+            return Refusal(error, f"j{number}", time.monotonic() - began, limit + SLACK_S)
+        raise AssertionError("nobody was there")
+
+    refusals = [await ask(0)]
+    refusals += await asyncio.gather(*[ask(number) for number in range(1, 101)])
+
+    late = max(one.took_s for one in refusals) - limit
+    report(f"Redis {way}, {limit} s allowed: told at most {late:.2f} s after that")
+    report.figure("caller", round(late, 2), way=way)
+    assert violations(Evidence({}, [], {}, refusals=refusals)) == []
+    assert {type(one.error) for one in refusals} == {BackendUnavailable}
+    await backend.close()
 
 
 async def test_redis_away_during_a_burst(site: Site) -> None:

@@ -34,6 +34,7 @@ async def test_signal_ends_an_idle_worker(
 
     status, took = await exit_status(worker, 10)
     report(f"{number.name}, idle: gone after {took:.2f} s")
+    report.figure("idle_stop", round(took, 2), signal=number.name)
     assert status == 0
     assert took < 0.5 + SLACK_S
     assert "Traceback" not in worker.output()
@@ -70,6 +71,7 @@ async def test_signal_gives_back_what_takes_longer_than_grace(site: Site, report
 
     status, took = await exit_status(worker, 10)
     report(f"SIGTERM, grace {GRACE_S} s, jobs without end: gone after {took:.2f} s")
+    report.figure("busy_stop", round(took - GRACE_S, 2))
     assert status == 0
     assert took <= GRACE_S + 2 + SLACK_S
     await _were_given_back(site, jobs)
@@ -119,6 +121,8 @@ async def test_signal_while_redis_is_away(
 
     status, took = await exit_status(worker, 15)
     report(f"SIGTERM, Redis {way}, {'busy' if is_busy else 'idle'}: gone after {took:.2f} s")
+    if is_busy:
+        report.figure("busy_stop", round(took - GRACE_S, 2), redis=way)
     assert status == 0
     assert took <= (GRACE_S + 2 if is_busy else 1.5) + SLACK_S
 

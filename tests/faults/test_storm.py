@@ -27,7 +27,7 @@ async def test_storm_of_kills_and_resets(site: Site, report: Report, seed: int) 
     evidence, text = await _rage(site, settings.size(SMALL, DEMANDED), seed)
 
     report(text)
-    report.figure("storm", text, seed=seed)
+    report.figure("storm", _figure(evidence, seed), seed=seed)
     assert violations(evidence) == []
     assert sum(extra_runs(evidence).values()) <= evidence.in_flight.total()
 
@@ -76,6 +76,14 @@ async def test_storm_of_orderly_stops(site: Site, report: Report) -> None:
     assert set(storm.statuses) == {0}
     assert {run.how for run in evidence.runs} == {"end", "raise"}
     assert extra_runs(evidence) == {}
+
+
+def _figure(evidence: Evidence, seed: int) -> str:
+    repeated, in_flight = sum(extra_runs(evidence).values()), evidence.in_flight.total()
+    return (
+        f"seed {seed}: {len(evidence.plans)} jobs, {len(evidence.deaths)} kills, violations {len(violations(evidence))};"
+        f" {repeated} re-runs, {in_flight} in flight"
+    )
 
 
 async def _rage(site: Site, weather: Weather, seed: int) -> tuple[Evidence, str]:

@@ -23,6 +23,10 @@ def stage(redis_url: str, key_prefix: str) -> Stage:
     return Stage(redis_url, key_prefix)
 
 
+async def _location(backend: RedisBackend) -> str:
+    return backend.location
+
+
 async def take_noon(backend: RedisBackend) -> tuple[str, str | None]:
     """Remove the entry of the application; return whose it was, and its pattern."""
     noon = await CronJob.fetch("noon", backend)
@@ -57,7 +61,7 @@ def test_the_command_line_stands_above_the_app(stage: Stage) -> None:
     )
 
     assert status == 0
-    assert f"redis at {stage.url.removeprefix('redis://').rstrip('/0')}" in output
+    assert f"redis at {stage.library(_location)}" in output
     assert "worker w-1: listening on other" in output
     assert "finished" in output
 

@@ -120,3 +120,29 @@ def test_what_is_for_one_shard_says_so(stage: ShardedStage) -> None:
     status, output = stage.burst("--max-jobs", "1", FIRST)
     assert status == 2
     assert "worker of several shards" in output
+
+
+def test_number_of_an_application_is_its_own_to_say(stage: ShardedStage) -> None:
+    """But for the command line: what it enqueues does not heed our variable."""
+    job = ["enqueue", "--quiet", "tests.flow.hub_app.add", ":1", ":2", "-q", FIRST, "--job-id", "x"]
+    assert stage.run(*job).exit_code == 0
+    app = ("--app", "tests.flow.hub_app:rq", FIRST)
+
+    status, output = stage.burst("--shards", "4", *app)
+
+    assert status == 0, output
+    assert output.count("the shop is open") == output.count("the shop is closed") == 1
+    assert stage.of(FIRST).fetch("x").result == 3
+    assert stage.of(FIRST).run("cron", "list", "--json").stdout == "[]\n"
+
+
+def test_processes_of_a_pool_are_told_the_number(stage: ShardedStage) -> None:
+    """By their command line."""
+    for name in (FIRST, SECOND):
+        stage.run(*ADD, "-q", name, "--job-id", name)
+
+    del stage.env["AIORQ2_SHARDS"]
+    status, output = stage.burst("--shards", "4", "--processes", "2", FIRST, SECOND)
+
+    assert status == 0, output
+    assert [stage.of(name).fetch(name).result for name in (FIRST, SECOND)] == [3, 3]

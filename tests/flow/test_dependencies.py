@@ -16,6 +16,7 @@ from aiorq2 import (
     Queue,
     get_current_job,
 )
+from aiorq2.backends import sweeping
 from aiorq2.backends.base import ClaimRequest, Seat
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.outcome import Failed, Finished, Outcome
@@ -467,6 +468,48 @@ async def test_cancel_can_free_the_dependents(backend: RedisBackend) -> None:
     await parent.cancel(enqueue_dependents=True)
 
     assert set(await queue.get_job_ids()) == {job.id for job in children}
+
+
+@pytest.mark.parametrize("policy", ["wait", "cancel"])
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["kept", "deleted"])
+async def test_cancelled_parent_that_counts_as_done_does_so_to_the_end(
+    backend: RedisBackend, policy: Any, is_deleted: bool
+) -> None:
+    """Also for a job that waits for another as well, and when the cancelled one is deleted meanwhile. (rq's jobs wait for ever.)"""
+    queue = Queue("q", backend)
+    cancelled = await queue.enqueue(jobs.nothing)
+    other = await queue.enqueue(jobs.nothing)
+    child = await queue.enqueue(
+        jobs.nothing, depends_on=[cancelled, other], on_parent_failure=policy
+    )
+
+    await cancelled.cancel(enqueue_dependents=True)
+    if is_deleted:
+        await cancelled.delete()
+    assert await statuses(child) == ["deferred"]
+    await sweeping.sweep_deferred(backend, "q")
+    assert await statuses(child) == ["deferred"]
+    await drain(backend)
+
+    assert await statuses(child) == ["finished"]
+
+
+async def test_parent_that_fails_in_its_second_run_does_not_count_as_done(
+    backend: RedisBackend,
+) -> None:
+    """It had finished, and was requeued while the job still waited for another."""
+    queue = Queue("q", backend)
+    parent = await queue.enqueue(jobs.nothing)
+    other = await queue.enqueue_in(60, jobs.nothing)
+    child = await queue.enqueue(jobs.nothing, depends_on=[parent, other])
+    await drain(backend)
+    await parent.requeue()
+    await end_next(backend, BAD)
+
+    await backend.reschedule(other.id, 1.0)
+    await drain(backend)
+
+    assert await statuses(parent, other, child) == ["failed", "finished", "deferred"]
 
 
 async def test_cancel_of_a_running_job_can_free_the_dependents(backend: RedisBackend) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from aiorq2 import DuplicateJobError, Durable, InvalidOption, Job, NotDurable, Queue, connect
+from aiorq2 import RQ, DuplicateJobError, Durable, InvalidOption, Job, NotDurable, Queue, connect
 from aiorq2.backends import scripts
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import BackendFull
+from tests.flow import hub_jobs
 from tests.flow.at_work import drain
 from tests.support import jobs
 from tests.support.chaos_proxy import ChaosProxy
@@ -300,6 +301,26 @@ async def test_what_has_no_replicas_refuses(memory_backend: RedisBackend) -> Non
         await Queue("q", memory_backend, is_async=False).enqueue(jobs.nothing, durable=1)
 
     await Queue("q", memory_backend, durable=0).enqueue(jobs.nothing, durable=0)
+
+
+async def test_a_function_may_ask_for_replicas(pair: Pair) -> None:
+    """As ``@rq.job(durable=1)``; what recurs is enqueued by workers, and refuses it."""
+    rq = RQ(pair.backend)
+    job = rq.job(durable=SHORT)(hub_jobs.nothing)
+    pair.replica.pause()
+
+    with pytest.raises(NotDurable):
+        await job.queue(job_id="x")
+    await job.queue(job_id="y", durable=0)
+    with pytest.raises(InvalidOption, match=r"durable: no option of what recurs"):
+        await job.cron("* * * * *", "minutely")
+    with pytest.raises(InvalidOption, match=r"durable: no option of a recurring entry"):
+        await rq.get_scheduler().cron("* * * * *", hub_jobs.nothing, durable=1)
+    cron = await job.cron("* * * * *", "minutely", durable=0)
+    await (await job.schedule(60, interval=60, durable=0)).cancel()
+    await cron.cancel()
+
+    assert await rq.get_queue().count() == 2
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, True, "1", 101, object()])

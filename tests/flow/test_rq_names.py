@@ -40,17 +40,18 @@ from tests.flow.at_work import at_work, drain
 from tests.flow.test_inspect import FIELDS
 from tests.support import jobs
 from tests.support.eventually import eventually, gates
+from tests.support.redis_server import RedisServer
 
 # -- connection= ---------------------------------------------------------------------------------------------------------
 
 
 async def test_connection_is_taken_wherever_rq_takes_one(
-    redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisServer, redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client of redis-py or a URL stands for one and the same backend, so that nothing is opened twice."""
     monkeypatch.setenv("RQ_KEY_PREFIX", key_prefix)
     monkeypatch.setenv("AIORQ2_URL", redis_url)
-    client = redis.asyncio.Redis.from_url(redis_url)
+    client = redis.asyncio.Redis.from_url(redis_server.url)
 
     queue = Queue("q", connection=client)
     job = await queue.enqueue(jobs.nothing)

@@ -174,11 +174,30 @@ async def test_worker_is_one_to_each_shard(shards: Shards) -> None:
 
     await eventually(lambda: is_listed(here))
     await eventually(lambda: is_listed(there))
-    await shards.of(there).command("w", '{"command": "shutdown"}')
+    await eventually(lambda: shards.of(there).command("w", '{"command": "shutdown"}'))
     async with asyncio.timeout(10):
         await working
 
     assert await Worker.all(shards.of(here)) == []
+
+
+async def test_jobs_that_were_enqueued_with_fewer_shards_are_told_of(
+    shards: Shards, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They lie where nobody looks any more; a worker on the old number runs them."""
+    before = Shards(shards.backends[:3])
+    name = next(one for one in NAMES if shards.of(one) is shards.backends[3])
+    await Queue(name, before).enqueue(jobs.nothing)
+    working = asyncio.create_task(ShardedWorker(name, shards, handle_signals=False).work())
+
+    await eventually(lambda: "nobody looks there" in caplog.text)
+    working.cancel()
+    await asyncio.wait([working])
+
+    told = f"queue {name!r} has jobs in {before.of(name).key_prefix}, and lives in {shards.of(name).key_prefix}"
+    assert told in caplog.text
+    assert await ShardedWorker(name, before).work(burst=True)
+    assert await shards.strays([name]) == {}
 
 
 async def test_name_that_is_taken_in_one_shard_ends_the_work(shards: Shards) -> None:

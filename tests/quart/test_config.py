@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from quart import Quart
+from quart import Quart, Response
 
 from aiorq2 import InvalidOption, Scheduler, Worker
 from aiorq2.errors import NotConfigured
 from aiorq2.quart_ext import RQ, QuartJob
+from tests.flow.hub_jobs import nothing
 
 _apps: list[Quart] = []
 """An ``RQ`` holds its applications weakly; a test may only have the ``RQ``."""
@@ -119,6 +121,26 @@ def test_parts_of_an_address_are_a_connection() -> None:
         rq.get_queue(connection="fourth")
 
 
+async def test_queues_may_be_spread_over_shards() -> None:
+    """A job is followed in whichever it is, and the worker inside of the application serves all of them."""
+    rq = _rq(RQ_REDIS_URL=f"memory://{uuid4().hex}", RQ_SHARDS=3, RQ_QUEUES=["a", "b", "c", "d"])
+    shards = rq.get_shards()
+    assert shards is not None
+    assert len({shards.of(name) for name in rq.queues}) > 1
+    job = rq.job(nothing)
+
+    @rq.app.get("/<job_id>")
+    async def follow(job_id: str) -> Response:
+        return await rq.stream(job_id)
+
+    async with rq.app.test_app() as serving, rq.app.app_context():
+        for name in rq.queues:
+            sent = await job.queue(queue=name)
+            answer = await serving.test_client().get(f"/{sent.id}")
+            assert '"status": "finished"' in await answer.get_data(as_text=True)
+        assert (await serving.test_client().get("/nobody")).status_code == 404
+
+
 def test_fakeredis_class_means_memory() -> None:
     """As Flask-RQ2's documentation has it for tests."""
     rq = _rq(RQ_CONNECTION_CLASS="fakeredis.FakeStrictRedis")
@@ -154,6 +176,9 @@ def test_secret_key_signs() -> None:
             "RQ_CONNECTION_CLASS: .*redis.asyncio.Redis",
         ),
         ({"RQ_KEY_PREFIX": "a b"}, "RQ_KEY_PREFIX: "),
+        ({"RQ_SHARDS": 0}, "RQ_SHARDS: shards=0"),
+        ({"RQ_SHARDS": "4"}, "RQ_SHARDS: shards='4'"),
+        ({"RQ_SHARD": 4}, "RQ_SHARD: .*RQ_SHARDS"),
         ({"RQ_TIMEZONE": "Europe/Atlantis"}, "RQ_TIMEZONE: "),
         ({"RQ_SERIALIZER": "yaml"}, "RQ_SERIALIZER: "),
         ({"RQ_OTHER_PORT": "many"}, "RQ_OTHER_PORT: "),

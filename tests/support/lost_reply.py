@@ -17,10 +17,8 @@ def lose_next_reply() -> Iterator[list[bool]]:
     happened: list[bool] = []
     run = Line.run
 
-    async def run_and_lose(
-        line: Line, commands: Sequence[Command], *, patience: float = 0.0
-    ) -> list[Any]:
-        replies = await run(line, commands, patience=patience)
+    async def run_and_lose(line: Line, commands: Sequence[Command], **limits: Any) -> list[Any]:
+        replies = await run(line, commands, **limits)
         is_missing = any(isinstance(one, Exception) for one in replies)  # scripts are being loaded
         if happened or commands[0][0] != "EVALSHA" or is_missing:
             return replies

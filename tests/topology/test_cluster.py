@@ -11,7 +11,8 @@ import pytest
 from aiorq2 import JobStatus, Queue, connect
 from aiorq2.backends import inspect
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.errors import BackendUnavailable
+from aiorq2.errors import BackendRefused, BackendUnavailable
+from aiorq2.migration import import_rq_scheduler
 from tests.faults.figures import Report
 from tests.support import jobs
 from tests.support.redis_server import RedisServer
@@ -80,6 +81,7 @@ def _promoted(cluster: Cluster, slot: int, old: Node) -> Node:
     return cluster.owner(slot)
 
 
+@pytest.mark.faults_all
 async def test_owner_of_the_slot_is_killed(tmp_path: Path, report: Report) -> None:
     """Its replica takes over; callers wait, workers go on by themselves."""
     with Cluster(replicas=1) as cluster:
@@ -99,6 +101,7 @@ async def test_owner_of_the_slot_is_killed(tmp_path: Path, report: Report) -> No
     assert all(killed_at - load.acknowledged[one] < 0.5 for one in verdict.lost_by_redis)
 
 
+@pytest.mark.faults_all
 async def test_planned_failover(tmp_path: Path, report: Report) -> None:
     """CLUSTER FAILOVER waits for the replica: nothing is lost, nothing runs twice."""
     with Cluster(replicas=1) as cluster:
@@ -118,6 +121,7 @@ async def test_planned_failover(tmp_path: Path, report: Report) -> None:
     assert verdict.lost_by_redis == []
 
 
+@pytest.mark.faults_all
 async def test_owner_of_the_slot_goes_silent(tmp_path: Path, report: Report) -> None:
     """Its connections stay open; that another node has the slot now is noticed all the same."""
     with Cluster(replicas=1) as cluster:
@@ -141,6 +145,26 @@ async def test_owner_of_the_slot_goes_silent(tmp_path: Path, report: Report) -> 
     assert resumed_s <= RESUME_S
 
 
+async def test_key_in_another_slot_is_refused() -> None:
+    """At once, and the way to one's own keys stays what it was: what the rq-scheduler package has left lies elsewhere."""
+    with Cluster() as cluster:
+        elsewhere = next(
+            key
+            for key in map(str, range(1000))
+            if cluster.owner(cluster.slot(key)) is not cluster.owner(cluster.slot(PREFIX))
+        )
+        backend = connect(cluster.url, retry_for=30)
+        await Queue("q", backend).enqueue(jobs.nothing)
+
+        for key in (elsewhere, f"{{{elsewhere}}}"):
+            with pytest.raises(BackendRefused, match=r"a key outside of '\{rq\}' was asked for"):
+                await import_rq_scheduler(backend, serializer="json", key=key)
+
+        assert await Queue("q", backend).count() == 1
+        await backend.close()
+
+
+@pytest.mark.faults_all
 async def test_node_without_a_replica_is_killed() -> None:
     """What lives on other nodes goes on; who wants its keys waits, and is told so when his time is over."""
     with Cluster() as cluster:

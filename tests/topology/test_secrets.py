@@ -42,6 +42,7 @@ def _aiorq2(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.faults_all
 @pytest.mark.parametrize("stage", [_sentinel, _cluster], ids=["sentinel", "cluster"])
 async def test_passwords_are_in_no_output(stage: type) -> None:
     """Neither in the log of a worker, down to its least words, while servers go away and come back, nor in what commands say."""

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
-from aiorq2 import Durable, Queue, connect
+from aiorq2 import RQ, Durable, Queue, connect
 from aiorq2.errors import BackendUnavailable
 from tests.faults.figures import Report
 from tests.support import jobs
@@ -68,6 +69,7 @@ async def test_crash_of_the_master(tmp_path: Path, report: Report) -> None:
     assert all(killed_at - load.acknowledged[one] < 0.5 for one in verdict.lost_by_redis)
 
 
+@pytest.mark.faults_all
 async def test_planned_failover(tmp_path: Path, report: Report) -> None:
     """SENTINEL FAILOVER on a master that wants a replica for its writes: the same, and nothing is lost but what was in flight."""
     with SentinelTrio(extra=["--min-replicas-to-write", "1"]) as trio:
@@ -83,6 +85,7 @@ async def test_planned_failover(tmp_path: Path, report: Report) -> None:
     assert resumed_s <= RESUME_S
 
 
+@pytest.mark.faults_all
 @pytest.mark.parametrize("durable", [None, Durable(1, "500ms")], ids=["default", "durable=1"])
 async def test_replication_was_cut_before_the_crash(
     tmp_path: Path, report: Report, durable: Durable | None
@@ -111,6 +114,7 @@ async def test_replication_was_cut_before_the_crash(
         assert verdict.not_durable
 
 
+@pytest.mark.faults_all
 async def test_master_that_goes_silent(tmp_path: Path, report: Report) -> None:
     """Frozen, or cut off: its connections stay open and say nothing; the word of the sentinels is enough to leave it."""
     with SentinelTrio() as trio:
@@ -127,6 +131,7 @@ async def test_master_that_goes_silent(tmp_path: Path, report: Report) -> None:
     assert resumed_s <= RESUME_S
 
 
+@pytest.mark.faults_all
 async def test_master_that_only_the_sentinels_have_lost() -> None:
     """Clients could still write to the old master; they follow the sentinels, whose master it no longer is."""
     with SentinelTrio(password="m4ster", watcher="watch") as trio:
@@ -148,6 +153,27 @@ async def test_master_that_only_the_sentinels_have_lost() -> None:
         job = await queue.enqueue(jobs.nothing)
         assert old.command("EXISTS", backend.keys.job(job.id)) == 0
         await backend.close()
+
+
+async def test_connection_of_an_rq_follows_the_master() -> None:
+    """``rq.connection``, for commands of one's own: what it sends after a failover is at the new master."""
+    with SentinelTrio() as trio:
+        rq = RQ(trio.url)
+        async with rq, rq.connection as client:
+            await client.set("mine", 1)
+            old = trio.master
+            trio.fail_over()
+            new = await asyncio.to_thread(trio.wait_for_switch, old)
+
+            async def arrives() -> bool:
+                try:
+                    await client.set("mine", 2)
+                except redis.RedisError:  # its connection was the old master's
+                    return False
+                return bool(new.command("GET", "mine") == b"2")
+
+            await eventually(arrives, timeout=RESUME_S)
+            assert (await client.role())[0] == b"master"
 
 
 async def test_all_sentinels_down() -> None:

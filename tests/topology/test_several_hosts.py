@@ -46,6 +46,7 @@ def _can_make_hosts() -> bool:
         subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
+@pytest.mark.faults_all
 def test_host_that_was_cut_off_for_three_leases(report: Report) -> None:
     """Its jobs are taken over, it cancels its own runs before, nothing is finished twice, and it comes back to work. Where hosts
     cannot be made, the example says so and does nothing."""

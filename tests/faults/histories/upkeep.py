@@ -11,7 +11,7 @@ from aiorq2.backends import sweeping
 from tests.faults.histories.draws import ANY, QUEUES
 from tests.faults.histories.stage import Stage
 from tests.faults.model.values import MAX_DEATHS, Lease
-from tests.faults.stored import pass_time
+from tests.faults.stored import pass_time, read
 
 ISO = "2024-05-01T12:00:00.000000Z"
 
@@ -34,7 +34,7 @@ class OnUpkeep(Stage):
         requeued, failed = self.model.reap(queue, limit)
         assert (list(reaped.requeued), list(reaped.failed)) == (requeued, failed)
         if dies:
-            self.compare()
+            self.compare(self.run(read(self.backend, QUEUES)))
         else:
             self.settled()
 

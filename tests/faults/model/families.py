@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tests.faults.model.shelves import Shelves
-from tests.faults.model.values import FOREVER, FORGIVEN, YEAR_S, Job, Terms
+from tests.faults.model.values import BAD, FOREVER, FORGIVEN, YEAR_S, Job, Terms
 
 
 class Families(Shelves):
@@ -41,6 +41,8 @@ class Families(Shelves):
     def _judge(self, child: str, parent: str, how: str) -> None:
         self.judged += 1
         job = self.jobs[child]
+        if parent not in self.jobs and parent in job.met:
+            how = "finished"  # it was judged before it was erased
         forgiven = FORGIVEN[job.terms.policy]
         if how not in {"finished"} | forgiven:
             job.met.discard(parent)
@@ -48,9 +50,14 @@ class Families(Shelves):
                 self._cancel_deferred(child, job)
             return
         job.met.add(parent)
-        others = [self._status(one) for one in job.terms.parents if one != parent]
+        others = [self._status_for(job, one) for one in job.terms.parents if one != parent]
         if all(one in {None, "finished"} | forgiven for one in others):
             self._undefer(child, job)
+
+    def _status_for(self, job: Job, parent: str) -> str | None:
+        """Return the status of a parent; ``finished`` if it ended badly and was to count as done all the same."""
+        status = self._status(parent)
+        return "finished" if status in BAD and parent in job.met else status
 
     def _undefer(self, child: str, job: Job) -> None:
         self.deferred[job.terms.queue].discard(child)

@@ -27,7 +27,7 @@ class Upkeep(Families):
                 continue
             forgiven = {"finished"} | FORGIVEN[job.terms.policy]
             statuses = [
-                self._status(one) or ("finished" if one in job.met else "deleted")
+                self._status_for(job, one) or ("finished" if one in job.met else "deleted")
                 for one in job.terms.parents
             ]
             if all(one in forgiven for one in statuses):

@@ -20,15 +20,15 @@ local function is_met(status, policy)
   return type(status) ~= 'string' or status == STATUS.finished or FORGIVEN[policy][status]
 end
 
--- `known` is a parent whose status is `how`, whatever is stored; `gone` says the status of those that are gone, if it matters. One
--- that is unmet is returned as well. They are asked from the last to the first, since the first are done first; all of them only if
--- `thorough`.
-local function judge(parents, policy, known, how, thorough, gone)
+-- `known` is a parent whose status is `how`, whatever is stored; `gone` says the status of those that are gone, if it matters;
+-- `was_met` says whether one that is in a bad status had counted as done. One that is unmet is returned as well. They are asked from
+-- the last to the first, since the first are done first; all of them only if `thorough`.
+local function judge(parents, policy, known, how, thorough, was_met, gone)
   local unmet
   for i = #parents, 1, -1 do
     local parent = parents[i]
     local status = parent == known and how or redis.pcall('HGET', K.job(parent), 'status') or gone and gone(parent)
-    if not is_met(status, policy) then
+    if not is_met(status, policy) and not (BAD[status] and parent ~= known and was_met and was_met(parent)) then
       unmet = parent
       if BAD[status] then
         return 'never', unmet

@@ -1,0 +1,50 @@
+"""A run as Markdown: printed, or put into a page between two marks, with a picture beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks import picture
+from benchmarks.report import Report
+from benchmarks.table import lines_of as table
+from benchmarks.targets import targets
+
+BEGIN = "<!-- figures: written by `make bench`, do not edit -->"
+END = "<!-- end of figures -->"
+
+
+def lines_of(report: Report) -> list[str]:
+    """Return the whole run: the head, what is to be reached, who took part, and a table for each workload."""
+    lines = [f"- {name}: {value}" for name, value in report.facts.items()]
+    if reached := targets(report.comparisons):
+        lines += ["", "### What is to be reached", ""]
+        lines += ["| work | wanted | reached | |", "| --- | --- | ---: | --- |"]
+        for one in reached:
+            met = "met" if one.is_met else "**missed**"
+            lines.append(f"| {one.work} | {one.wanted} | {one.reached} | {met} |")
+    for comparison in report.comparisons.values():
+        lines += ["", f"### `{comparison.name}`: {comparison.title}", "", *table(comparison)]
+    lines += ["", "### How each is set up, and why", ""]
+    for entry in report.entries:
+        libraries = ", ".join(map(" ".join, entry.versions.items()))
+        lines.append(f"- **{entry.label}** ({libraries}; {entry.concurrency} jobs at once)")
+        lines += [f"  - {choice}" for choice in entry.choices]
+    return lines
+
+
+def write(report: Report, path: Path) -> None:
+    """Put the run between the marks of the page, and the picture into a file of the same name.
+
+    Raises:
+        ValueError: the page has no such marks, or the run has nothing for a picture; nothing is written.
+    """
+    text = path.read_text()
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} has no lines {BEGIN} and {END}")
+    caption = ", ".join(report.facts[name] for name in ("date", "python", "machine"))
+    drawn = picture.svg(report.comparisons, caption)
+    inside = "\n".join(["", "", *lines_of(report), "", ""])
+    path.write_text(f"{head}{begin}{inside}{end}{tail}")
+    path.with_suffix(".svg").write_text(drawn)

@@ -1,0 +1,74 @@
+"""A whole run: what was measured on what, and all comparisons; written as JSON and read back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Comparison, Row
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Who took part, and how it was set up."""
+
+    label: str
+    versions: dict[str, str]
+    concurrency: int
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run."""
+
+    facts: dict[str, str]
+    """Machine, versions, date, command."""
+    entries: tuple[Entry, ...]
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+    """By workload, in the order in which they were measured."""
+
+    def write(self, path: Path) -> None:
+        """Write the run as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """Read what ``write`` has written."""
+        found: Any = json.loads(path.read_text())
+        entries = [
+            Entry(**{**each, "choices": tuple(each["choices"])}) for each in found["entries"]
+        ]
+        comparisons = {name: _comparison(each) for name, each in found["comparisons"].items()}
+        return cls(found["facts"], tuple(entries), comparisons)
+
+    def joined(self, other: Report) -> Report:
+        """Return this run with those workloads that only the other one has, and who took part in them."""
+        known = {entry.label for entry in self.entries}
+        more = [entry for entry in other.entries if entry.label not in known]
+        facts = {**self.facts, **_beside(self.facts, other.facts)}
+        comparisons = {**self.comparisons, **_absent(other.comparisons, self.comparisons)}
+        return Report(facts, (*self.entries, *more), comparisons)
+
+
+def _comparison(found: dict[str, Any]) -> Comparison:
+    rows = {
+        label: Row(tuple(row["samples"]), tuple(row["failures"]), row["cannot"])
+        for label, row in found["rows"].items()
+    }
+    return Comparison(**{**found, "beside": tuple(found["beside"]), "rows": rows})
+
+
+def _beside(facts: dict[str, str], others: dict[str, str]) -> dict[str, str]:
+    """Return what is to be said of both runs: where they differ."""
+    return {
+        name: f"{facts[name]}; {others[name]}"
+        for name in facts
+        if name in others and others[name] not in facts[name].split("; ")
+    }
+
+
+def _absent(found: dict[str, Comparison], known: dict[str, Comparison]) -> dict[str, Comparison]:
+    return {name: each for name, each in found.items() if name not in known}
