@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import ctypes
 import threading
 from collections.abc import Callable
@@ -48,7 +49,9 @@ class Limits:
         place = self._places[run] = seconds, turn
         group = self._groups.get(place)
         if group is None:
-            timer = loop.call_at(turn * share + seconds, self._over, place)
+            timer = loop.call_at(
+                turn * share + seconds, self._over, place, context=contextvars.Context()
+            )
             group = self._groups[place] = set(), timer
         group[0].add(run)
 

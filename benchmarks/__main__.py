@@ -32,15 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.default_int_handler)  # also where a shell has them ignored
     try:
+        if options.write:
+            page.parts_of(
+                options.write
+            )  # hours later would be late to hear that it cannot be written
         report = joined(options.read) if options.read else measured(options)
+        if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            report.write(options.json)
+        print("\n".join(page.lines_of(report)))
+        if options.write:
+            page.write(report, options.write)
     except (RedisServerError, ValueError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    print("\n".join(page.lines_of(report)))
-    if options.json:
-        report.write(options.json)
-    if options.write:
-        page.write(report, options.write)
     rows = [row for each in report.comparisons.values() for row in each.rows.values()]
     return int(not rows or any(row.failures for row in rows))
 
@@ -85,7 +90,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     option("--python", help="the interpreter for all peers; default: one that ardiq runs on, too")
     option("--in-place", action="store_true", help="make no environments: this interpreter has all")
-    option("--time-limit", type=float, default=120, help="seconds for one step (120)")
+    option("--time-limit", type=float, default=300, help="seconds for one step (300)")
     return parser.parse_args(arguments)
 
 
@@ -116,7 +121,7 @@ def measured(options: argparse.Namespace) -> Report:
     with RedisServer() as server:
         with server.client() as client:
             version = str(client.info("server")["redis_version"])  # type: ignore[index]
-        command = shlex.join(["make", "bench", f"ARGS={shlex.join(sys.argv[1:])}"])
+        command = f'`make bench ARGS="{shlex.join(sys.argv[1:])}"`'
         head = facts(entrants[0].environment.python, version, command, rounds)
         entries = [
             Entry(

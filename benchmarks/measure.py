@@ -135,7 +135,7 @@ def _comparison(name: str, workload: Workload, rows: dict[str, Taken]) -> Compar
         workload.headline,
         workload.beside,
         workload.is_better,
-        {label: taken.row() for label, taken in rows.items()},
+        {label: taken.row() for label, taken in rows.items() if taken.samples or taken.cannot},
     )
 
 

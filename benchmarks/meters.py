@@ -60,7 +60,7 @@ class Counters:
 def used_memory(redis: Redis) -> int:
     """Return the bytes that Redis has taken for data: without clients and cached scripts."""
     memory: Any = redis.info("memory")
-    aside = ("mem_clients_normal", "used_memory_vm_total", "used_memory_scripts_eval")
+    aside = ("mem_clients_normal", "used_memory_scripts_eval")
     return int(memory["used_memory"]) - sum(int(memory.get(name, 0)) for name in aside)
 
 

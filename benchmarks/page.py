@@ -32,19 +32,29 @@ def lines_of(report: Report) -> list[str]:
     return lines
 
 
+def parts_of(path: Path) -> tuple[str, str]:
+    """Return what stands before the marks of a page, and after them.
+
+    Raises:
+        ValueError: it has no such marks.
+        OSError: it cannot be read.
+    """
+    head, begin, rest = path.read_text().partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} has no lines {BEGIN} and {END}")
+    return head, tail
+
+
 def write(report: Report, path: Path) -> None:
     """Put the run between the marks of the page, and the picture into a file of the same name.
 
     Raises:
         ValueError: the page has no such marks, or the run has nothing for a picture; nothing is written.
     """
-    text = path.read_text()
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path} has no lines {BEGIN} and {END}")
+    head, tail = parts_of(path)
     caption = ", ".join(report.facts[name] for name in ("date", "python", "machine"))
     drawn = picture.svg(report.comparisons, caption)
     inside = "\n".join(["", "", *lines_of(report), "", ""])
-    path.write_text(f"{head}{begin}{inside}{end}{tail}")
+    path.write_text(f"{head}{BEGIN}{inside}{END}{tail}")
     path.with_suffix(".svg").write_text(drawn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.figures import RUST, Comparison, Row, name_of
+from benchmarks.figures import NO_PEERS, Comparison, Row, name_of
 
 FIGURES: dict[str, tuple[str, str]] = {
     "jobs_per_s": ("jobs/s", ",.0f"),
@@ -42,6 +42,8 @@ def lines_of(comparison: Comparison) -> list[str]:
     titles += [FIGURES[name][0] for name in comparison.beside]
     lines = [f"| {' | '.join(titles)} |", "| --- |" + " ---: |" * (len(titles) - 1)]
     for label in comparison.ranked():
+        if comparison.rows[label].cannot and name_of(label) in NO_PEERS:
+            continue  # a floor is there where it is one
         cells = [label, *_cells(comparison, label, best, len(titles) - 1)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -72,9 +74,3 @@ def _cell(row: Row, figure: str) -> str:
 
 def _cell_text(row: Row) -> str:
     return (row.failures[-1] if row.failures else "?").replace("|", "/")[:120]
-
-
-def python_peer(comparison: Comparison) -> str | None:
-    """Return the fastest peer without a core in another language."""
-    rust = [label for label in comparison.rows if name_of(label) == RUST]
-    return comparison.best(leaving_out={name_of(label) for label in rust})

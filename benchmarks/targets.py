@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,7 +31,7 @@ def targets(found: Comparisons) -> list[Target]:
         partial(_drain, name="drain", python=5.0, rust=1.5),
         _floor,
         partial(_drain, name="drain+2ms", python=10.0, rust=2.0),
-        partial(_faster, name="enqueue-one", python=1.5),
+        partial(_faster, name="enqueue-one", python=1.5, beside=("rq",)),
         partial(_faster, name="enqueue-bulk", python=2.0),
         partial(_against, name="enqueue-bulk", other=RUST, wanted=0.5),
         partial(_faster, name="enqueue-64", python=3.0),
@@ -55,10 +55,12 @@ def _drain(found: Comparisons, name: str, python: float, rust: float) -> Iterato
     yield from _against(found, name, RUST, rust)
 
 
-def _faster(found: Comparisons, name: str, python: float) -> Iterator[Target]:
-    """Compare with the fastest peer in Python."""
+def _faster(
+    found: Comparisons, name: str, python: float, beside: Sequence[str] = ()
+) -> Iterator[Target]:
+    """Compare with the fastest peer in Python, those ``beside`` left out."""
     if comparison := found.get(name):
-        aside = (RUST, *SYNC_PEERS)
+        aside = (RUST, *SYNC_PEERS, *beside)
         yield from _against(found, name, comparison.best(leaving_out=aside), python)
 
 

@@ -98,6 +98,10 @@ class ClusterRoute:
             return owner
         return await self._question.answer()
 
+    def opening(self, connection: RoutedConnection) -> None:
+        """From now on give the connection up when it leads elsewhere than it should."""
+        self._crowd.expect(connection)
+
     async def opened(self, connection: RoutedConnection) -> None:
         """From now on close the connection when the slot has another owner."""
         self._crowd.join(connection)

@@ -26,6 +26,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from aiorq2.backends.routes import Address, NoRoute, RoutedConnection, note_misplaced
 from aiorq2.backends.scripts import Arg
+from aiorq2.backends.silence import Silence
 from aiorq2.errors import BackendRefused
 
 try:
@@ -177,7 +178,7 @@ class Line:
         self._connection = connect()
         self._timeout = timeout
         self._connect_timeout = timeout if connect_timeout is None else connect_timeout
-        self._silence: asyncio.Timeout | None = None
+        self._silence = Silence()
         self._bearable_s = timeout
         self._is_misplaced = False
 
@@ -204,7 +205,7 @@ class Line:
                     await _connected(connection)
                 self._listen_closely()
             silence = min(self._timeout, longest)
-            async with asyncio.timeout(silence + patience) as self._silence:
+            with self._silence.bearable(silence + patience):
                 await self._write(packed)
                 replies = [await self._reply() for _ in commands]
         except (TimeoutError, RedisTimeoutError) as error:
@@ -217,8 +218,6 @@ class Line:
         except BaseException:
             await self.drop()
             raise
-        finally:
-            self._silence = None
         if self._is_misplaced:  # the next use connects anew, to a server that may be another
             self._is_misplaced = False
             await self.drop()
@@ -229,11 +228,10 @@ class Line:
         reader = getattr(self._connection, "_reader", None)  # nobody else sees the parts
         if not isinstance(reader, asyncio.StreamReader):
             return
-        feed, loop = reader.feed_data, asyncio.get_running_loop()
+        feed = reader.feed_data
 
         def heed(data: bytes) -> None:
-            if self._silence is not None and not self._silence.expired():
-                self._silence.reschedule(loop.time() + self._bearable_s)
+            self._silence.heard(self._bearable_s)
             feed(data)
 
         reader.feed_data = heed  # type: ignore[method-assign, assignment]
@@ -275,4 +273,5 @@ class Line:
 
     async def close(self) -> None:
         """Close the connection and wait until it is closed."""
+        self._silence.close()
         await self._connection.disconnect()

@@ -38,6 +38,10 @@ class Route(Protocol):
         """
         ...
 
+    def opening(self, connection: RoutedConnection) -> None:
+        """Take note of a connection that is about to be opened, and may wait for a server that is silent."""
+        ...
+
     async def opened(self, connection: RoutedConnection) -> None:
         """Take note of a connection that has just been opened; raise what makes it useless."""
         ...
@@ -67,18 +71,34 @@ class RoutedConnection(Connection):
         options.pop("port", None)
         super().__init__(host="", port=0, **options)
         self.route = route
+        self._opening: asyncio.Timeout | None = None
 
     async def connect(self) -> None:
         """Connect to the master of the moment."""
         if self.is_connected:
             return
         self.host, self.port = await self.route.address()
+        self.route.opening(self)
+        limit = asyncio.timeout(None)
         try:
-            await super().connect()  # type: ignore[no-untyped-call]
-            await self.route.opened(self)
-        except BaseException:
+            async with limit:
+                self._opening = limit
+                await super().connect()  # type: ignore[no-untyped-call]
+                await self.route.opened(self)
+        except BaseException as error:
             await self.disconnect(nowait=True)
+            if limit.expired() and isinstance(error, TimeoutError):
+                raise NoRoute("cannot be reached: another server is the master by now") from error
             raise
+        finally:
+            self._opening = None
+
+    async def give_up(self) -> None:
+        """Close the connection, or end the attempt to open it: whoever uses it gets an error, and connects elsewhere."""
+        if self._opening is None:
+            await self.disconnect(nowait=True)
+        elif not self._opening.expired():
+            self._opening.reschedule(asyncio.get_running_loop().time())
 
     async def disconnect(self, nowait: bool = False, **why: Any) -> None:  # type: ignore[override]
         """Disconnect; without ``nowait`` and a reason, for good."""
@@ -140,10 +160,14 @@ class Crowd:
             weakref.WeakKeyDictionary()
         )
 
+    def expect(self, connection: RoutedConnection) -> None:
+        """Take in a connection that is about to be opened."""
+        self._members.setdefault(asyncio.get_running_loop(), set()).add(connection)
+
     def join(self, connection: RoutedConnection) -> None:
         """Take in a connection that has just been opened."""
         loop = asyncio.get_running_loop()
-        self._members.setdefault(loop, set()).add(connection)
+        self.expect(connection)
         if loop not in self._watching:
             self._watching[loop] = spawn(self._watch())
 
@@ -161,11 +185,12 @@ class Crowd:
         return any((one.host, int(one.port)) != address for one in members)
 
     async def move_to(self, address: Address) -> None:
-        """Close the connections that lead elsewhere: a server that was cut off stays silent, and would be waited for."""
+        """Give up the connections that lead elsewhere, also those that are being opened: a server that was cut off stays silent,
+        and would be waited for."""
         loop = asyncio.get_running_loop()
         for connection in list(self._members.get(loop, ())):
             if (connection.host, int(connection.port)) != address:
-                await connection.disconnect(nowait=True)
+                await connection.give_up()
         if loop in self._moves:
             self._moves.pop(loop).set()
 

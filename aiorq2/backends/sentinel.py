@@ -76,6 +76,10 @@ class SentinelRoute:
         """
         return await self._question.answer()
 
+    def opening(self, connection: RoutedConnection) -> None:
+        """From now on give the connection up when it leads elsewhere than it should."""
+        self._crowd.expect(connection)
+
     async def opened(self, connection: RoutedConnection) -> None:
         """Refuse a server that is no master (any more, or yet), and from now on close the connection when there is another."""
         if await _role(connection) not in ("master", None):

@@ -54,7 +54,7 @@ async def producer(url: str) -> AsyncIterator[Producer]:
         return tasks[task].delay(number)
 
     async def many(task: Task, numbers: Sequence[int]) -> list[str]:
-        return [tasks[task].apply_async((number,), ignore_result=False).id for number in numbers]
+        return [tasks[task].delay(number).id for number in numbers]
 
     async def at(numbers: Sequence[int], moments: Sequence[float]) -> list[str]:
         return [

@@ -19,7 +19,7 @@ SHARE = 0.25
 CONCURRENCY = 100
 CHUNK = 100
 CHOICES = (
-    "RedisStreamBroker, which its documentation recommends where no job may be lost; the list broker loses what a worker held",
+    "RedisStreamBroker, the one with acknowledgements: with the list broker, a worker that dies loses the jobs it holds",
     "reading from the start of the stream (consumer_id 0), as jobs are enqueued before the worker is there",
     "100 jobs at once, its default, and as many fetched ahead",
     "the worker by its run_receiver_task in one process, without validating parameters; its command adds a second process",

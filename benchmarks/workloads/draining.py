@@ -17,6 +17,7 @@ from benchmarks.setting import STARTING_S, Failed, Sample, Setting, Unable, chec
 
 LONGEST = 1_000_000
 """The longest backlog, for those who enqueue quickly."""
+FREED_S = 0.5
 SETTLED_S = 1.0
 """After so long a worker has done what it does at its start."""
 
@@ -55,22 +56,20 @@ def backlog(setting: Setting, size: int) -> Sample:
 def memory(setting: Setting) -> Sample:
     """What a job takes in Redis, before and after."""
     jobs = setting.share(setting.scale.drained)
-    empty = used_memory(setting.redis)
+    empty = _settled_memory(setting)
     setting.enqueue("noop", jobs)
-    pending = used_memory(setting.redis) - empty
+    pending = _settled_memory(setting) - empty
     board = setting.board(jobs)
     _worked(setting, board, Setup("noop", setting.concurrency), 1, jobs)
     check_runs(board.runs())
-    return {
-        "pending_bytes": pending / jobs,
-        "finished_bytes": _settled_memory(setting, empty) / jobs,
-    }
+    finished = _settled_memory(setting) - empty
+    return {"pending_bytes": pending / jobs, "finished_bytes": finished / jobs}
 
 
-def _settled_memory(setting: Setting, empty: int) -> int:
-    """Return what is left once nobody works any more and what is deleted has been freed."""
-    time.sleep(0.2)
-    return used_memory(setting.redis) - empty
+def _settled_memory(setting: Setting) -> int:
+    """Return what is taken once the buffers of clients that have gone are freed, and what was deleted is."""
+    time.sleep(FREED_S)
+    return used_memory(setting.redis)
 
 
 def long_run(setting: Setting) -> Sample:

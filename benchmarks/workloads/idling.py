@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from benchmarks.figures import quantile
 from benchmarks.meters import Counters, cpu_of, rss_mb_of, session_of
@@ -19,7 +20,7 @@ def idle(setting: Setting) -> Sample:
     """One worker that waits."""
     setting.board(1)
     with setting.working(Setup("noop", setting.concurrency)) as process:
-        time.sleep(2 * SETTLED_S)
+        time.sleep(3 * SETTLED_S)
         sample = _watched(setting, [process.pid])
         rss_mb = rss_mb_of(process.pid)
         if process.poll() is not None:
@@ -55,11 +56,15 @@ def fleet(setting: Setting) -> Sample:
 
 
 def _await_clients(setting: Setting, number: int) -> None:
-    deadline = time.monotonic() + STARTING_S + number / 2
-    while (connected := setting.redis.info("clients")["connected_clients"]) <= number:  # type: ignore[index]
+    """Wait until all have connected, that is until no more connections come."""
+    deadline, connected, before = time.monotonic() + STARTING_S + number / 2, 0, -1
+    while connected <= number or connected != before:
         if time.monotonic() > deadline:
-            raise Failed(f"{connected} of {number} workers have connected")
-        time.sleep(0.2)
+            raise Failed(f"{connected} connections of {number} workers")
+        time.sleep(SETTLED_S)
+        before = connected
+        clients: Any = setting.redis.info("clients")
+        connected = clients["connected_clients"]
 
 
 def _watched(setting: Setting, pids: list[int]) -> Sample:

@@ -17,6 +17,7 @@ from aiorq2.states import JobStatus, Verb
 from tests.contract import stage
 from tests.contract.stage import QUEUE, SEAT, TALLY, in_status
 from tests.support.chaos_proxy import ChaosProxy
+from tests.support.eventually import eventually
 
 
 async def test_concurrent_adds_share_one_connection_and_few_writes(
@@ -233,10 +234,14 @@ async def test_connection_keeps_no_context_of_a_caller(backend: RedisBackend) ->
         return weakref.ref(held)
 
     held = await asyncio.create_task(call())
-    await asyncio.sleep(0.01)  # the loop lets the task go as well
-    gc.collect()
 
-    assert held() is None
+    def is_let_go() -> bool:
+        gc.collect()
+        return held() is None
+
+    await eventually(
+        is_let_go, timeout=10
+    )  # the loop lets the task go as well, and time-outs that are over
 
 
 class _Held:

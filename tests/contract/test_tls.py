@@ -4,7 +4,6 @@ So it is with sentinels, the master that they name, and the nodes of a cluster."
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,7 @@ import pytest
 from aiorq2.errors import BackendRefused, BackendUnavailable
 from tests.contract import stage
 from tests.support.redis_server import RedisServer
-from tests.support.redis_topology import Cluster, SentinelTrio
-from tests.support.tls import Which, options_of, tls_before, written
+from tests.support.tls import Which, tls_before, written
 
 
 @pytest.mark.redis
@@ -115,29 +113,3 @@ async def test_encrypting_server_is_not_spoken_to_plainly(
                 await stage.add(backend)
 
     assert redis_server.command("KEYS", f"{key_prefix}:*") == []
-
-
-@pytest.mark.slow
-async def test_sentinels_and_their_master_may_be_encrypted(tmp_path: Path) -> None:
-    """All the way: the sentinels that are asked, and the master; also after a failover."""
-    pem = written(tmp_path, "good")
-    with SentinelTrio(tls=options_of(pem)) as trio:
-        async with stage.opened(f"{trio.url}?ssl_ca_certs={pem}", retry_for=20) as backend:
-            (job_id,) = await stage.add(backend)
-            old = trio.master
-            trio.fail_over()
-            await asyncio.to_thread(trio.wait_for_switch, old)
-
-            await stage.add(backend, "x")
-
-            assert await stage.queued(backend) == [job_id, "x"]
-
-
-@pytest.mark.slow
-async def test_nodes_of_a_cluster_may_be_encrypted(tmp_path: Path) -> None:
-    """The ports that they tell of are those that encrypt."""
-    pem = written(tmp_path, "good")
-    with Cluster(tls=options_of(pem)) as cluster:
-        async with stage.opened(f"{cluster.url}?ssl_ca_certs={pem}", retry_for=20) as backend:
-            (job_id,) = await stage.add(backend)
-            assert await stage.queued(backend) == [job_id]

@@ -22,7 +22,7 @@ from tests.support.topologies import new_prefix
 @pytest.fixture
 async def rq(backend_url: str) -> AsyncIterator[RQ]:
     """An ``RQ`` whose queues live in four shards."""
-    rq = RQ(backend_url, key_prefix=new_prefix("single"), shards=4, queues=NAMES, name="shop")
+    rq = RQ(backend_url, key_prefix=new_prefix("cluster"), shards=4, queues=NAMES, name="shop")
     yield rq
     for backend in shards_of(rq):
         (keys,) = await backend.run(["KEYS", f"{backend.key_prefix}:*"])

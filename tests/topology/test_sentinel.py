@@ -179,7 +179,7 @@ async def test_connection_of_an_rq_follows_the_master() -> None:
 async def test_all_sentinels_down() -> None:
     """Open connections go on; a new one waits for a sentinel, and says so when its time is over."""
     with SentinelTrio() as trio:
-        backend = connect(trio.url, retry_for=0.3)
+        backend = connect(trio.url, retry_for=3)
         queue = Queue("q", backend)
         await queue.enqueue(jobs.nothing)
         for sentinel in trio.sentinels:

@@ -85,6 +85,8 @@ class Stage(RuleBasedStateMachine):
         self.model.sweep_rates()
         self.run(sweeping.sweep_groups(self.backend))
         self.model.sweep_groups()
+        assert self.run(sweeping.sweep_ready(self.backend, queue)) == 0
+        assert self.run(sweeping.sweep_intermediate(self.backend, queue, age_s=0)) == 0
         self.settled()
 
     def named(self, job_id: str) -> str:
