@@ -1,21 +1,23 @@
 """Give a job whose worker died again and again its last run alone: if it dies then, it was the job, and nobody dies with it.
 
-Until then nobody can tell a job that kills its worker from one that ran beside it.
+Until then nobody can tell a job that kills its worker from one that ran beside it. ``claim.lua`` leases such a job to nobody who has
+others; here is what a worker does about it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container
 
-from aiorq2.backends.base import Claim
+from aiorq2.backends.base import Claim, Claimed, ClaimRequest
 
 PATIENCE_S = 15.0
 """How long a worker stands back for one job. It does not depend on the lease: how long the others' jobs take does not either."""
 
 
 class Probation:
-    """Decides which claims a worker begins and how many it asks for. It stands back ``patience_s`` at the most: then it begins the
-    job beside others, or claims others beside it.
+    """Decides how many jobs a worker asks for.
+
+    It stands back ``patience_s`` at the most: then it takes such a job beside others, or claims others beside it.
 
     Args:
         max_deaths: the death at which a job has failed.
@@ -28,6 +30,10 @@ class Probation:
         self._emptying_until: float | None = None
         self._alone: str | None = None
         self._alone_until = self._lenient_until = 0.0
+
+    def last_chance(self, now: float) -> int:
+        """Return from how many deaths on a job is to be had alone; 0 for none, when this worker has waited long enough."""
+        return 0 if now < self._lenient_until else self._last_chance
 
     def until(self, running: Container[str]) -> float | None:
         """Return when it no longer stands back, None if it does not now."""
@@ -47,26 +53,17 @@ class Probation:
             return wanted
         return min(wanted, 1) if is_empty else 0
 
-    def sort(
-        self, claims: Sequence[Claim], is_empty: bool, now: float
-    ) -> tuple[Sequence[Claim], Sequence[Claim]]:
-        """Return which claims are begun, and which go back to the front of their queue until nothing else runs here. All of them go
-        back together: what is begun could end this process before the others are back."""
-        suspects = [claim for claim in claims if self._is_on_probation(claim)]
-        if now < self._lenient_until:
-            return claims, ()
-        if is_empty and len(claims) <= 1:
+    def note(self, request: ClaimRequest, claimed: Claimed, now: float) -> None:
+        """Take in what a claim has brought."""
+        if claimed.has_stood_back:
+            self._emptying_until = self._emptying_until or now + self._patience_s
+        elif request.is_empty and request.count:
             self._emptying_until = None
-            if suspects:
-                self._alone, self._alone_until = claims[0].execution_id, now + self._patience_s
-            return claims, ()
-        if not suspects and self._emptying_until is None:
-            return claims, ()
-        if self._emptying_until is None:
-            self._emptying_until = now + self._patience_s
-        return (), claims
+        if request.last_chance and len(claimed.claims) == 1:
+            (claim,) = claimed.claims
+            if _deaths(claim) >= request.last_chance:
+                self._alone, self._alone_until = claim.execution_id, now + self._patience_s
 
-    def _is_on_probation(self, claim: Claim) -> bool:
-        if "aio_deaths" not in claim.record.fields:  # almost all
-            return False
-        return (claim.record.number("aio_deaths") or 0) >= self._last_chance
+
+def _deaths(claim: Claim) -> int:
+    return int(claim.record.number("aio_deaths") or 0)

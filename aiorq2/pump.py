@@ -344,7 +344,14 @@ class Pump:
         if self.appetite.strategy == "random":
             random.shuffle(self._order)
         share = 0 if self.appetite.strategy == "default" else ceil(wanted / len(self._order))
-        return ClaimRequest(wanted, tuple(self._order), share=share, promote=self.appetite.promote)
+        return ClaimRequest(
+            wanted,
+            tuple(self._order),
+            share=share,
+            promote=self.appetite.promote,
+            last_chance=self._probation.last_chance(self._loop.time()),
+            is_empty=self._is_empty,
+        )
 
     def _digest(self, number: int, request: ClaimRequest, claimed: Claimed) -> None:
         self._claiming -= request.count
@@ -363,16 +370,12 @@ class Pump:
             next_look_s = POLL_S
             self._paused_until = self._loop.time() + POLL_S
         self._look_at = self._loop.time() + next_look_s
-        begun: Sequence[Claim] = ()
-        returned: Sequence[Claim] = claimed.claims
-        if not self.is_stopping:
-            begun, returned = self._probation.sort(
-                claimed.claims, self._is_empty, self._loop.time()
-            )
-            self._is_hungry |= bool(returned)
+        self._probation.note(request, claimed, self._loop.time())
+        begun = () if self.is_stopping else claimed.claims
         if self._jobs_left is not None:
             self._jobs_left += request.count - len(begun)
-        self._decline(returned)
+        if self.is_stopping:
+            self._decline(claimed.claims)
         for claim in begun:
             self._begin(claim)
 

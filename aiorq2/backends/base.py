@@ -162,6 +162,10 @@ class ClaimRequest:
     """How many jobs one queue may give at the most; 0 for as many as there are."""
     promote: int = 100
     watch_s: float = 1.1
+    last_chance: int = 0
+    """The number of deaths from which a job is had alone, and only by who is empty; 0: however often, beside others."""
+    is_empty: bool = False
+    """Whether nothing runs where these are to run, and nothing else is being claimed for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,8 @@ class Claimed:
     has_ticks: bool = False
     """Whether a recurring entry of these queues is due."""
     is_suspended: bool = False
+    has_stood_back: bool = False
+    """Whether there was a job that is to be had alone."""
     refused: tuple[tuple[Claim, Reply], ...] = ()
 
 

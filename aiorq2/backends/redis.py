@@ -389,6 +389,8 @@ class RedisBackend:
                 "now_iso": to_iso(started_at),
                 "promote": request.promote,
                 "watch_ms": int(request.watch_s * 1000),
+                "last_chance": request.last_chance,
+                "is_empty": int(request.is_empty),
             },
             request.queues,
         )
@@ -697,11 +699,12 @@ class RedisBackend:
         if reply[0] == b"SUSPENDED":
             return Claimed(is_suspended=True, refused=refused)
         return Claimed(
-            claims=tuple(_readable(seat, started_at, reply[5:])),
+            claims=tuple(_readable(seat, started_at, reply[6:])),
             has_more=bool(reply[1]),
             next_due_in=float(reply[2]) if reply[2] else None,
             is_watching=bool(reply[3]),
             has_ticks=bool(reply[4]),
+            has_stood_back=bool(reply[5]),
             refused=refused,
         )
 

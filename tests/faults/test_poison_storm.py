@@ -64,8 +64,7 @@ class Fleet:
 async def test_poison_among_others_harms_none_of_them(
     site: Site, report: Report, seed: int
 ) -> None:
-    """Each odd one has failed, each that kills its worker after three runs; the others are finished, but for
-    one in a hundred at the most, and the workers live."""
+    """Each odd one has failed, each that kills its worker after three runs at the most; all others are finished."""
     dice, count = random.Random(seed), settings.size(200, 2000)
     good: dict[str, int] = {}
     odd: list[Job] = []
@@ -102,10 +101,7 @@ async def test_poison_among_others_harms_none_of_them(
     )
     report(text)
     report.figure("poison", f"seed {seed}: {text}", seed=seed)
-    assert (wrong, not_failed, fleet.odd_ends) == ([], [], [])
-    # A claim that is on its way when a killer strikes dies with it, on a last chance too: the slower the machine, the likelier.
-    assert len(bad) <= 1 + len(good) // 100, bad
-    assert all("AbandonedJobError" in str(one) for one in bad.values())
+    assert (bad, wrong, not_failed, fleet.odd_ends) == ({}, [], [], [])
     assert all("AbandonedJobError" in str(outcomes[job.id][2]) for job in killers)
     assert max(runs[job.id] for job in killers) == 3  # fewer if another one struck first
     last = await site.queue.enqueue(functions.work, site.ledger, 21)

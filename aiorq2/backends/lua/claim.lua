@@ -1,8 +1,9 @@
 --- Start up to `count` jobs, queues in the order given; before that, promote what is due, at most `promote` jobs. `execution` is the
 --- beginning of the execution ids. A worker that gets nothing is told when to look again, if it is the one that watches the queue.
---- `ticks`: whether a recurring entry is due.
---- ARGV: worker instance execution count share lease now_iso promote watch_ms ...queues
---- REPLY: OK more next_due watched ticks job… · SUSPENDED
+--- `ticks`: whether a recurring entry is due. A job that has died `last_chance` times (0: however often) is had alone, by a worker that
+--- `is_empty`: it stays where it is for any other one, which is told so (`stood_back`) and gets nothing that stands behind it.
+--- ARGV: worker instance execution count share lease now_iso promote watch_ms last_chance is_empty ...queues
+--- REPLY: OK more next_due watched ticks stood_back job… · SUSPENDED
 --- @include take wake
 --- @rarely promote promote
 
@@ -11,6 +12,7 @@ if redis.call('EXISTS', K.suspended()) == 1 then
 end
 local wanted, share, promotable = tonumber(ARG.count), tonumber(ARG.share), tonumber(ARG.promote)
 local jobs, members, pops, more = {}, {}, wanted + 100, 0
+local is_over, stood_back = false, 0
 
 -- A queue that something else was put in the place of is passed over: nothing may fail once jobs are popped.
 local function drain(queue)
@@ -21,18 +23,25 @@ local function drain(queue)
     return
   end
   local upto = math.min(wanted, #jobs + share)
-  while #jobs < upto and pops > 0 do
+  while #jobs < upto and pops > 0 and not is_over do
     local ids = redis.call('LPOP', K.queue(queue), math.min(upto - #jobs, pops))
     if not ids then
       break
     end
-    for _, id in ipairs(ids) do
+    for place, id in ipairs(ids) do
       pops = pops - 1
       local execution = ARG.execution .. string.format('%08x', #jobs)
-      local fields, member, origin = take(id, queue, execution)
+      local fields, member, origin, is_last = take(id, queue, execution, ARG.is_empty == '1' and #jobs == 0)
       if fields then
         jobs[#jobs + 1] = {id, execution, origin, fields}
         members[#members + 1] = member
+      end
+      if is_last then
+        is_over, stood_back = true, fields and 0 or 1
+        for back = #ids, fields and place + 1 or place, -1 do
+          redis.call('LPUSH', K.queue(queue), ids[back])
+        end
+        break
       end
     end
   end
@@ -100,4 +109,5 @@ if redis.call('HGET', K.worker(ARG.worker), 'aio_instance') == ARG.instance then
   local is_busy = redis.call('EXISTS', K.worker_executions(ARG.worker)) == 1
   redis.call('HSET', K.worker(ARG.worker), 'state', is_busy and 'busy' or 'idle') -- not only at the next heartbeat
 end
-return {REPLY.OK, more, next_due < math.huge and string.format('%.6f', next_due - now) or '', watched, ticks, unpack(jobs)}
+return {REPLY.OK, more, next_due < math.huge and string.format('%.6f', next_due - now) or '', watched, ticks, stood_back,
+  unpack(jobs)}

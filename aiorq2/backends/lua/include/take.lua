@@ -1,4 +1,4 @@
---- Start popped jobs for a worker. (ARG: worker lease now_iso)
+--- Start popped jobs for a worker. (ARG: worker lease now_iso last_chance)
 --- @include clock
 --- @rarely canceled end_as_canceled
 --- @rarely rate leave
@@ -41,8 +41,11 @@ local function lease_all()
   end
 end
 
--- Returns the job's fields as they were, and its lease, or nil where there is nothing to run: gone, cancelled, or queued twice.
-local function take(job, queue, execution)
+local last_chance = tonumber(ARG.last_chance)
+
+-- Returns the job's fields as they were, its lease, its queue, and whether its next death would be its last; nil where there is nothing
+-- to run: gone, cancelled, queued twice, or on its last chance and not to be had alone.
+local function take(job, queue, execution, is_alone)
   local key = K.job(job)
   local fields = redis.pcall('HGETALL', key)
   if fields.err then
@@ -65,6 +68,10 @@ local function take(job, queue, execution)
     leave(job, has.rate_limit_key, ARG.now_iso)
     return nil
   end
+  local is_last = last_chance > 0 and (tonumber(has.aio_deaths) or 0) >= last_chance
+  if is_last and not is_alone then
+    return nil, nil, nil, true
+  end
   local member = lease_out(job, execution, origin)
   redis.call('HSET', key, 'status', VERB.claim.to, 'started_at', ARG.now_iso, 'worker_name', ARG.worker, 'aio_attempt',
     (tonumber(has.aio_attempt) or 0) + 1)
@@ -74,5 +81,5 @@ local function take(job, queue, execution)
   if redis.call('PERSIST', key) == 1 then -- of a job with a ttl, and of one that rq requeued
     redis.call('PERSIST', K.dependents(job))
   end
-  return fields, member, origin
+  return fields, member, origin, is_last
 end
