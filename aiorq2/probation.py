@@ -1,7 +1,7 @@
 """Give a job whose worker died again and again its last run alone: if it dies then, it was the job, and nobody dies with it.
 
-Until then nobody can tell a job that kills its worker from one that ran beside it. ``claim.lua`` leases such a job to nobody who has
-others; here is what a worker does about it.
+Until then nobody can tell a job that kills its worker from one that ran beside it. ``claim.lua`` leases such a job to nobody
+who has others; here is what a worker does about it.
 """
 
 from __future__ import annotations
