@@ -293,7 +293,7 @@ async def test_many_leases_are_extended_at_once(
     backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A heartbeat carries any number of runs, so many a call, and puts the answers together."""
-    monkeypatch.setattr("aiorq2.backends.redis.MAX_BATCH", 2)
+    monkeypatch.setattr("aiorq2.backends.claiming.MAX_BATCH", 2)
     await stage.add(backend, *"abcdefg")
     claims = await stage.claim(backend, count=7)
     for job_id in ("b", "c"):

@@ -59,12 +59,12 @@ def _unregister(backend: RedisBackend) -> Command:
 
 async def _settling(backend: RedisBackend, verb: Verb) -> Command:
     job = await in_status(backend, JobStatus.STARTED)
-    return backend._settle_command(SEAT, job.claim, stage.OUTCOMES[verb])
+    return backend._command(*wire.settle_call(SEAT, job.claim, stage.OUTCOMES[verb]))
 
 
 async def _retrying_later(backend: RedisBackend) -> Command:
     job = await in_status(backend, JobStatus.STARTED)
-    return backend._settle_command(SEAT, job.claim, stage.LATER)
+    return backend._command(*wire.settle_call(SEAT, job.claim, stage.LATER))
 
 
 async def _adding(backend: RedisBackend, **options: Any) -> Command:
@@ -78,7 +78,9 @@ async def _adding_dependent(backend: RedisBackend) -> Command:
 
 async def _repeating(backend: RedisBackend) -> Command:
     job = await in_status(backend, JobStatus.STARTED)
-    return backend._settle_command(SEAT, job.claim, Finished(1_700_000_000.0, b"42", 60.0))
+    return backend._command(
+        *wire.settle_call(SEAT, job.claim, Finished(1_700_000_000.0, b"42", 60.0))
+    )
 
 
 async def _registering(backend: RedisBackend) -> Command:
@@ -265,7 +267,7 @@ async def test_finish_of_a_job_that_is_not_kept_sent_twice_finds_it_gone(
 ) -> None:
     """With ``result_ttl=0`` the first copy deletes the job; the second says that it is gone and brings nothing back."""
     claimed = await stage.start(backend, result_ttl=0)
-    command = backend._settle_command(SEAT, claimed, stage.OUTCOMES[Verb.FINISH])
+    command = backend._command(*wire.settle_call(SEAT, claimed, stage.OUTCOMES[Verb.FINISH]))
     await send(backend, command)
     once = await stage.everything(backend)
 

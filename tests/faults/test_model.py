@@ -28,7 +28,7 @@ IN_REDIS, IN_MEMORY = 60, 20
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nobody wait before he tries again."""
-    monkeypatch.setattr("aiorq2.backends.redis.LOST_CLAIM_PAUSE_S", 0)
+    monkeypatch.setattr("aiorq2.backends.claiming.LOST_CLAIM_PAUSE_S", 0)
     monkeypatch.setattr("aiorq2.backends.exchange.backoff", lambda *_, **__: 0)
 
 

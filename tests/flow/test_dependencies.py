@@ -16,7 +16,7 @@ from aiorq2 import (
     Queue,
     get_current_job,
 )
-from aiorq2.backends import sweeping
+from aiorq2.backends import sweeping, wire
 from aiorq2.backends.base import ClaimRequest, Seat
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.outcome import Failed, Finished, Outcome
@@ -598,7 +598,8 @@ async def test_reaper_goes_on_where_a_release_was_cut_short(backend: RedisBacken
     )
     (claim,) = (await backend.claim(SEAT, ClaimRequest(1, ("q",)))).claims
     await backend.exchange.send(
-        backend.home.lend("test").__enter__(), [backend._settle_command(SEAT, claim, DONE)]
+        backend.home.lend("test").__enter__(),
+        [backend._command(*wire.settle_call(SEAT, claim, DONE))],
     )
     assert 0 < await queue.count() < size
     await let_expire(backend, backend.keys.job(parent.id))
