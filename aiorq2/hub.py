@@ -22,8 +22,8 @@ from aiorq2.functions import JobFunctions
 from aiorq2.hooks import Hooks
 from aiorq2.job import Job
 from aiorq2.job_options import JOB, AnyOptions, MoreOptions, checked_options
-from aiorq2.pump import ExceptionHandler
 from aiorq2.queue import Queue
+from aiorq2.runs import ExceptionHandler
 from aiorq2.scheduler import Scheduler
 from aiorq2.settings import Configurable, HubOptions, Settings, load_class
 from aiorq2.sharded import ShardedScheduler, ShardedWorker

@@ -96,7 +96,7 @@ class Roster:
             return "started"
         if self._pump.tally.is_suspended:
             return "suspended"
-        return "busy" if self._pump.unsettled else "idle"
+        return "busy" if self._pump.runs.unsettled else "idle"
 
     @property
     def successful_job_count(self) -> int:
@@ -116,7 +116,9 @@ class Roster:
     @property
     def job_ids(self) -> tuple[str, ...]:
         """The jobs that run now."""
-        return tuple(one.job_id for one in self._pump.leases()) if self._pump is not None else ()
+        return (
+            tuple(one.job_id for one in self._pump.runs.leases()) if self._pump is not None else ()
+        )
 
     @property
     def key(self) -> str:

@@ -30,9 +30,10 @@ from aiorq2.job import Job
 from aiorq2.lifespan import Lifespan
 from aiorq2.options import DEFAULT_RESULT_TTL, Offload, as_names, checked_name
 from aiorq2.payloads import PAYLOAD_LIMIT
-from aiorq2.pump import CANCEL_GRACE_S, Appetite, ExceptionHandler, Pump, Strategy
+from aiorq2.pump import Appetite, Pump, Strategy
 from aiorq2.roster import Roster
 from aiorq2.run import Reason
+from aiorq2.runs import CANCEL_GRACE_S, ExceptionHandler
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.signals import stopping_on_signals
@@ -170,7 +171,7 @@ class Worker(Roster):
     @property
     def slots_lost(self) -> int:
         """How many slots are taken by jobs that were told to end and go on; with all of them lost, nothing more is run."""
-        return 0 if self._pump is None else self._pump.slots_lost
+        return 0 if self._pump is None else self._pump.runs.slots_lost
 
     @property
     def working_backend(self) -> RedisBackend:
@@ -226,7 +227,7 @@ class Worker(Roster):
                 await self._flee(pump)
             finally:
                 await self._close(pump)
-        return pump.has_run_jobs
+        return pump.runs.has_run_jobs
 
     def share(self, slots: Slots) -> None:
         """Take part in slots that several workers of this process share, rather than have as many as ``concurrency`` says."""
@@ -238,23 +239,23 @@ class Worker(Roster):
         if pump is None:
             return
         if not pump.is_stopping:
-            log.info("worker %s: stopping; %d jobs are running", self.name, pump.running)
+            log.info("worker %s: stopping; %d jobs are running", self.name, len(pump.runs.running))
             pump.stop()
-            loop.call_later(self.grace, pump.interrupt_all, Reason.SHUTDOWN)
+            loop.call_later(self.grace, pump.runs.interrupt_all, Reason.SHUTDOWN)
             end = self.grace + CANCEL_GRACE_S - CLOSING_S
-            loop.call_later(end - SETTLING_S, pump.abandon_all)
+            loop.call_later(end - SETTLING_S, pump.runs.abandon_all)
             loop.call_later(end, self._task.cancel)
-            if pump.is_idle:
+            if pump.runs.is_idle:
                 loop.call_later(0.3, self._leave_if_idle, pump)
         elif not self._is_forced:
             self._is_forced = True
             log.warning("worker %s: stopping at once", self.name)
-            pump.interrupt_all(Reason.SHUTDOWN)
+            pump.runs.interrupt_all(Reason.SHUTDOWN)
             loop.call_later(CANCEL_GRACE_S + 0.2, self._task.cancel)
 
     def _leave_if_idle(self, pump: Pump) -> None:
         """Redis is away and there is nothing to wait for; unless jobs have come that were being claimed at the stop."""
-        if pump.is_idle:
+        if pump.runs.is_idle:
             self._task.cancel()
 
     def _make_pump(
@@ -316,10 +317,10 @@ class Worker(Roster):
         self._heartbeat = Heartbeat(
             self._backend,
             self._seat,
-            claims=pump.leases,
+            claims=pump.runs.leases,
             tally=lambda: pump.tally,
             on_extended=self._on_extended,
-            on_cut_off=pump.on_cut_off,
+            on_cut_off=pump.runs.on_cut_off,
         )
         self._heartbeat.start()
         self._may_reap_after = await reap_after(self._backend, self._seat.lease)
@@ -348,15 +349,15 @@ class Worker(Roster):
     async def _flee(self, pump: Pump) -> None:
         """Cancelled: by ourselves because time is up (then return), or by our caller (then give back what runs, and go)."""
         if self._task.cancelled():
-            if pump.unsettled:
+            if pump.runs.unsettled:
                 log.warning(
                     "worker %s: leaving %d runs behind; they are run again when their leases end",
                     self.name,
-                    pump.unsettled,
+                    pump.runs.unsettled,
                 )
             return
         pump.stop()
-        pump.interrupt_all(Reason.SHUTDOWN)
+        pump.runs.interrupt_all(Reason.SHUTDOWN)
         await asyncio.wait({self._task}, timeout=CANCEL_GRACE_S + 0.5)
         raise asyncio.CancelledError
 
@@ -416,7 +417,7 @@ class Worker(Roster):
             return
         if not extended.is_registered and not self._pump.is_stopping:
             self._duties.append(asyncio.get_running_loop().create_task(self._register_again()))
-        self._pump.on_extended(extended)
+        self._pump.runs.on_extended(extended)
 
     async def _register_again(self) -> None:
         try:
@@ -433,11 +434,11 @@ class Worker(Roster):
             case "shutdown":
                 self.request_stop()
             case "kill-horse":
-                self._pump.interrupt_all(Reason.STOP)
+                self._pump.runs.interrupt_all(Reason.STOP)
             case "stop-job":
-                self._pump.stop_job(command.job_id)
+                self._pump.runs.stop_job(command.job_id)
             case "stop-execution":
-                self._pump.stop_execution(command.execution_id)
+                self._pump.runs.stop_execution(command.execution_id)
 
     def _is_trusted(self) -> bool:
         """Whether this worker may reap: its heartbeats have arrived for a whole lease, or it has just found Redis long up."""

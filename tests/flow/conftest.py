@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from aiorq2 import pump, worker
+from aiorq2 import runs, worker
 from aiorq2.backends import connect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.timing import ManualClock
@@ -32,5 +32,5 @@ async def clocked(backend_url: str, key_prefix: str) -> AsyncIterator[RedisBacke
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write off a job that does not end when it is told to after half a second, not after two."""
-    monkeypatch.setattr(pump, "CANCEL_GRACE_S", 0.5)
+    monkeypatch.setattr(runs, "CANCEL_GRACE_S", 0.5)
     monkeypatch.setattr(worker, "CANCEL_GRACE_S", 0.5)
