@@ -7,12 +7,10 @@ import contextvars
 import logging
 import os
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from secrets import token_hex
 from typing import Any, Never
 
@@ -24,13 +22,14 @@ from aiorq2.backends.health import check_server, reap_after, warn_of_old_workers
 from aiorq2.backends.kept import Source, backend_of
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.commands import parse_command
-from aiorq2.errors import AiorqError, InvalidJobOperation, InvalidOption, WorkerNameTaken
+from aiorq2.errors import AiorqError, InvalidJobOperation, InvalidOption
 from aiorq2.executor import Executor, JobContext
 from aiorq2.job import Job
 from aiorq2.lifespan import Lifespan
 from aiorq2.options import DEFAULT_RESULT_TTL, Offload, as_names, checked_name
 from aiorq2.payloads import PAYLOAD_LIMIT
 from aiorq2.pump import Appetite, Pump, Strategy
+from aiorq2.registering import AT_WORK, register
 from aiorq2.roster import Roster
 from aiorq2.run import Reason
 from aiorq2.runs import CANCEL_GRACE_S, ExceptionHandler
@@ -39,7 +38,7 @@ from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.signals import stopping_on_signals
 from aiorq2.slots import Slots
 from aiorq2.ticking import Ticker
-from aiorq2.timing import Duration, seconds, to_iso
+from aiorq2.timing import Duration, seconds
 from aiorq2.upkeep import Heartbeat, Reaper, Sweeper
 
 log = logging.getLogger("aiorq2.worker")
@@ -50,10 +49,6 @@ SETTLING_S = 0.5
 """How much before that what was told to end and has not is given back, with the last pipeline."""
 PROMOTE = 100
 """How many scheduled jobs of a queue one claim moves at the most, once they are due."""
-
-
-_AT_WORK: set[str] = set()
-"""The instances of the workers that work in this process."""
 
 
 class Worker(Roster):
@@ -272,7 +267,7 @@ class Worker(Roster):
         self._is_forced = False
         self._backend = self.backend if burst else self.backend.patient(self._seat.lease)
         self._seat = replace(self._seat, instance=token_hex(8))
-        _AT_WORK.add(self._seat.instance)
+        AT_WORK.add(self._seat.instance)
         self._aftermath = self._make_aftermath(self._backend)
         self._ticker = (
             Ticker(self._backend, self._seat.instance, self.queues) if with_scheduler else None
@@ -310,7 +305,7 @@ class Worker(Roster):
     async def _pump_once_registered(self, pump: Pump) -> None:
         await self._lifespan.begin()
         began = time.monotonic()
-        await self._register()
+        await register(self._backend, self._seat, self.queues, self.concurrency)
         await check_server(self._backend, strict=self._strict)
         await warn_of_old_workers(self._backend)
         await self._backend.subscribe(self._backend.keys.commands(self.name), self._on_message)
@@ -362,7 +357,7 @@ class Worker(Roster):
         raise asyncio.CancelledError
 
     async def _close(self, pump: Pump) -> None:
-        _AT_WORK.discard(self._seat.instance)
+        AT_WORK.discard(self._seat.instance)
         for task in (*self._duties, self._task):
             task.cancel()
         await asyncio.wait({*self._duties, self._task})
@@ -381,35 +376,6 @@ class Worker(Roster):
         self._last_tally, self._pump = pump.tally, None
         log.info("worker %s: stopped", self.name)
 
-    async def _register(self, replaces: str = "") -> None:
-        now = to_iso(self.backend.time())
-        fields: dict[str, str | int] = {
-            "birth": now,
-            "last_heartbeat": now,
-            "queues": ",".join(self.queues),
-            "pid": os.getpid(),
-            "hostname": socket.gethostname(),
-            "ip_address": "unknown",
-            "version": _version(),
-            "python_version": sys.version,
-            "state": "idle",
-            "aio_concurrency": self.concurrency,
-            "aio_lease": str(self._seat.lease),
-        }
-        holder = await self._backend.register(self._seat, self.queues, fields, replaces=replaces)
-        if holder is not None and _is_dead_here(holder):
-            replaces = holder.get("aio_instance", b"").decode()
-            holder = await self._backend.register(
-                self._seat, self.queues, fields, replaces=replaces
-            )
-        if holder is not None:
-            where = (
-                f"{holder.get('hostname', b'?').decode()}, pid {holder.get('pid', b'?').decode()}"
-            )
-            raise WorkerNameTaken(
-                f"worker {self.name!r}: a living worker has this name ({where}); choose another"
-            )
-
     # -- being told ------------------------------------------------------------------------------------------------------
 
     def _on_extended(self, extended: Extended) -> None:
@@ -421,7 +387,13 @@ class Worker(Roster):
 
     async def _register_again(self) -> None:
         try:
-            await self._register(replaces=self._seat.instance)
+            await register(
+                self._backend,
+                self._seat,
+                self.queues,
+                self.concurrency,
+                replaces=self._seat.instance,
+            )
         except AiorqError as error:
             log.error("%s", error)
 
@@ -452,29 +424,3 @@ def _checked_strategy(given: Strategy) -> Strategy:
     if given not in ("default", "round_robin", "random"):
         raise InvalidOption(f"dequeue_strategy={given!r}: 'default', 'round_robin' or 'random'")
     return given
-
-
-def _version() -> str:
-    """Return the version of this package as it was installed; it may just lie on the path."""
-    try:
-        return version("aiorq2")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def _is_dead_here(holder: Mapping[str, bytes]) -> bool:
-    """Whether the worker of this name ran on this host and is gone."""
-    if holder.get("hostname", b"").decode() != socket.gethostname():
-        return False
-    try:
-        pid = int(holder.get("pid", b""))
-        if (
-            pid == os.getpid()
-        ):  # our own: a worker of this process, or that of a container before this one
-            return holder.get("aio_instance", b"").decode() not in _AT_WORK
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except (ValueError, OSError):
-        return False
-    return False

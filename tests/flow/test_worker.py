@@ -23,8 +23,8 @@ from aiorq2 import (
     Retry,
     Worker,
     WorkerNameTaken,
+    registering,
 )
-from aiorq2 import worker as worker_module
 from aiorq2.backends import connect
 from aiorq2.backends.inspect import WorkerRecord
 from aiorq2.backends.redis import RedisBackend
@@ -325,7 +325,7 @@ async def test_worker_runs_where_the_package_is_not_installed(
     def version(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(worker_module, "version", version)
+    monkeypatch.setattr(registering, "version", version)
     job = await Queue("q", backend).enqueue(jobs.add, 1, 2)
 
     await drain(backend, name="w-1")
