@@ -12,6 +12,7 @@ import sys
 import warnings
 from typing import NoReturn
 
+from aiorq2.cli.check import check
 from aiorq2.cli.cron import cron
 from aiorq2.cli.cron_write import add, import_, sync
 from aiorq2.cli.doctor import doctor
@@ -26,7 +27,7 @@ from aiorq2.cli.worker import worker
 __all__ = ["commands", "main"]
 
 for command in (
-    worker, scheduler, cron, info, enqueue, cancel, requeue, empty, suspend, resume, doctor,
+    worker, scheduler, cron, info, check, enqueue, cancel, requeue, empty, suspend, resume, doctor,
 ):  # fmt: skip
     commands.add_command(command)
 for command in (add, sync, import_):

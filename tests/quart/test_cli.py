@@ -86,7 +86,7 @@ def test_help_names_every_command(shell: Shell) -> None:
 
     for command in (
         "worker", "scheduler", "info", "empty", "requeue", "suspend", "resume",
-        "cron", "enqueue", "cancel", "doctor",
+        "cron", "enqueue", "cancel", "doctor", "check",
     ):  # fmt: skip
         assert f"\n  {command} " in told
     options = shell.rq("worker", "--help")

@@ -45,6 +45,7 @@ class PythonProcess:
                 env=_environment(env or {}),
                 cwd=cwd or self.directory,
                 stdin=subprocess.DEVNULL,
+                preexec_fn=_heed_signals,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -179,6 +180,12 @@ def is_alive(pid: int) -> bool:
         ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
     return found.stdout.strip()[:1] not in ("", "Z")
+
+
+def _heed_signals() -> None:
+    """Have signals do what they do by default: those of the tests may be ignored, where a shell runs them in the background."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
