@@ -323,7 +323,6 @@ class Worker(Roster):
         self._backend.exchange.outlasts_refusals = not pump.appetite.burst
         if time.monotonic() - began > 1:  # Redis was away until now, for the others as well
             self._may_reap_after = time.monotonic() + self._seat.lease
-        self._backend.exchange.outlasts_refusals = not pump.appetite.burst
         reaper = Reaper(
             self._backend,
             self.queues,
