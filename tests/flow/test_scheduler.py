@@ -218,7 +218,7 @@ async def test_clock_of_this_machine_does_not_matter(
     scheduler = Scheduler("q", backend=backend)
     for ahead in (3600, -3600):
         moment = time.time() + ahead
-        monkeypatch.setattr("aiorq2.backends.redis.time", SimpleNamespace(time=lambda: moment))  # noqa: B023
+        monkeypatch.setattr("aiorq2.backends.server.time", SimpleNamespace(time=lambda: moment))  # noqa: B023
         cron = await scheduler.cron("0 0 * * *", jobs.record, ["x"], name="x")
         assert cron.next_run is not None
         assert 0 < (cron.next_run - datetime.now(UTC)).total_seconds() <= 86_400
