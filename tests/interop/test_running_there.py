@@ -45,7 +45,9 @@ async def running(ours: Ours, path: str) -> str:
     """Enqueue a job of ours and wait until rq's worker runs it."""
     id = await ours.enqueue("hold", path, on_stopped="on_stopped")
     begun = len(functions.lines(path))
-    await eventually(lambda: len(functions.lines(path)) > begun, timeout=20)
+    await eventually(
+        lambda: len(functions.lines(path)) > begun, timeout=45
+    )  # rq may look only every 30 s whether its horse is gone
     assert await ours.status(id) == "started"
     return id
 
