@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -87,6 +88,8 @@ class Pump:
             on_settled=on_settled,
             time=backend.time,
         )
+        self.has_kept: Callable[[float], bool] = lambda since: True
+        """Whether leases that began after a time (monotonic seconds) are still ours."""
         self._is_hungry = True
         self._has_backlog = False
         self._is_woken = False
@@ -229,13 +232,14 @@ class Pump:
         self, number: int, batch: Sequence[tuple[Claim, Outcome]], request: ClaimRequest | None
     ) -> None:
         """Settle and claim once."""
+        asked_at = time.monotonic()
         claimed = await self._backend.settle(self._seat, batch, request)
         refused = {claim.execution_id for claim, _ in claimed.refused}
         self.runs.settled(batch, refused)
         for claim, reply in claimed.refused:
             log.warning("job %s: the outcome of its run was not accepted (%s)", claim.job_id, reply)
         if request is not None:
-            self._digest(number, request, claimed)
+            self._digest(number, request, claimed, asked_at)
         if batch and self.runs.is_idle:
             self.runs.idle_since = self._loop.time()
 
@@ -252,7 +256,9 @@ class Pump:
             is_empty=self._is_empty,
         )
 
-    def _digest(self, number: int, request: ClaimRequest, claimed: Claimed) -> None:
+    def _digest(
+        self, number: int, request: ClaimRequest, claimed: Claimed, asked_at: float
+    ) -> None:
         self._claiming -= request.count
         self._has_backlog = claimed.has_more
         if self.appetite.strategy == "round_robin":
@@ -270,10 +276,14 @@ class Pump:
             self._paused_until = self._loop.time() + POLL_S
         self._look_at = self._loop.time() + next_look_s
         self._probation.note(request, claimed, self._loop.time())
-        begun = () if self.is_stopping else claimed.claims
+        is_late = bool(claimed.claims) and not self.has_kept(asked_at)
+        begun = () if self.is_stopping or is_late else claimed.claims
         if self._jobs_left is not None:
             self._jobs_left += request.count - len(begun)
-        if self.is_stopping:
+        if is_late:
+            log.warning("%d jobs were claimed a lease ago and not begun", len(claimed.claims))
+            self._is_hungry = True
+        if not begun:
             self.runs.decline(claimed.claims)
         for claim in begun:
             self.runs.begin(claim)

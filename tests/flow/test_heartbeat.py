@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aiorq2 import Job, JobFailed, Queue, Retry, connect
-from aiorq2.backends.base import Claim, ClaimRequest, Seat
+from aiorq2.backends.base import Claim, ClaimRequest, Seat, Tally
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.upkeep import Heartbeat
 from tests.flow.at_work import at_work, drain
@@ -224,6 +224,51 @@ async def test_jobs_that_a_worker_never_heard_of_are_given_back(
 
     assert job.attempt == 1
     assert "giving back 1 jobs that it was given and never heard of" in caplog.text
+
+
+async def test_jobs_that_a_worker_hears_of_too_late_are_not_begun(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was frozen before the reply to its claim came: others may run them by now. Those that nobody took go back."""
+    asked: list[float] = []
+
+    def has_kept(heartbeat: Heartbeat, since: float) -> bool:
+        asked.append(since)
+        return len(asked) > 1
+
+    monkeypatch.setattr(Heartbeat, "has_kept", has_kept)
+    queue = Queue("q", backend)
+    enqueued = [await queue.enqueue(jobs.record, name) for name in ("first", "second")]
+
+    await drain(backend)
+
+    assert "2 jobs were claimed a lease ago and not begun" in caplog.text
+    assert len(asked) == 2
+    for job in enqueued:
+        await job.refresh()
+        assert (job.status, job.attempt) == ("finished", 1)
+
+
+async def test_leases_are_kept_by_heartbeats_that_arrive(backend: RedisBackend) -> None:
+    """Young ones are; old ones if none was missed since they began."""
+    beating = Heartbeat(
+        backend,
+        Seat("w", "i", LEASE),
+        claims=tuple,
+        tally=Tally,
+        on_extended=lambda extended: None,
+        on_cut_off=lambda: None,
+    )
+    now = time.monotonic()
+    old, young = now - 2 * LEASE, now - LEASE / 2
+
+    assert (beating.has_kept(old), beating.has_kept(young)) == (True, True)
+    beating.unbroken_since = now - LEASE
+    assert (beating.has_kept(old), beating.has_kept(young)) == (False, True)
+    beating.unbroken_since = now - 3 * LEASE
+    assert beating.has_kept(old)
+    beating._extended_at = old
+    assert (beating.has_kept(old), beating.has_kept(young)) == (False, True)
 
 
 async def test_busy_worker_has_no_strays(
