@@ -75,8 +75,8 @@ class Heartbeat(threading.Thread):
         """Since when every heartbeat has arrived (monotonic seconds); None: since the start."""
 
     def has_kept(self, since: float) -> bool:
-        """Whether leases that began after ``since`` (monotonic seconds) are still ours: they are young, or every heartbeat has moved
-        them on. They are not when this process was frozen, and is told now what it claimed before."""
+        """Whether leases that began after ``since`` (monotonic seconds) are still ours: they are young, or every heartbeat has
+        moved them on. They are not when this process was frozen, and is told now what it claimed before."""
         if time.monotonic() - since < self._seat.lease * (1 - MARGIN):
             return True
         is_unbroken = self.unbroken_since is None or self.unbroken_since < since
