@@ -163,7 +163,9 @@ async def test_claim_writes_the_start_as_rq_does(backend: RedisBackend) -> None:
     fields = await stage.fields(backend, "x")
     assert (fields["status"], fields["worker_name"]) == ("started", SEAT.worker)
     assert fields["started_at"].endswith("Z")
-    assert fields.get("ended_at", "") == ""
+    assert (
+        "ended_at" not in fields
+    )  # rq reads that as its empty text; one of an earlier run is emptied
 
 
 async def test_claim_carries_the_record_as_it_was(backend: RedisBackend) -> None:

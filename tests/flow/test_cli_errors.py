@@ -99,7 +99,8 @@ def test_redis_that_is_away_fails_in_bounded_time(args: list[str]) -> None:
     status, output = run_process(*args, "--url", NOWHERE)
 
     assert status == 1
-    assert "Redis at 127.0.0.1:1/0 cannot be reached" in output
+    told = [line for line in output.splitlines() if line.startswith("aiorq2: ")]
+    assert any("Redis at 127.0.0.1:1/0 cannot be reached" in line for line in told), output
     assert CANARY not in output
     assert "Traceback" not in output
 
