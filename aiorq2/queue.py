@@ -268,8 +268,9 @@ class Queue(QueueContents):
 
     async def _send_chunk(self, pairs: Sequence[tuple[JobSpec, Job]]) -> None:
         statuses = await self._add([spec for spec, _ in pairs])
-        for (_, job), status in zip(pairs, statuses, strict=True):
-            job.see_status(status)
+        for (spec, job), status in zip(pairs, statuses, strict=True):
+            if status is not spec.status:
+                job.see_status(status)
 
     def create_job(
         self,
@@ -338,11 +339,13 @@ class Queue(QueueContents):
         if not self.is_async and spec.status is not JobStatus.SCHEDULED:
             return await self._run_inline(spec, job)
         try:
-            job.see_status(*await self._add([spec]))
+            (status,) = await self._add([spec])
         except DuplicateJobError:
             if spec.options.unique != "return":
                 raise
             return await self.job_class.fetch(spec.id, self.backend, self.serializer)
+        if status is not spec.status:
+            job.see_status(status)
         return job
 
     async def _add(self, specs: Sequence[JobSpec]) -> list[JobStatus]:

@@ -7,21 +7,22 @@ import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from aiorq2.backends.line import Command
 from aiorq2.errors import BackendUnavailable, InvalidOption
 
 MAX_COMMANDS = 256
 """How many commands share a pipeline, unless told otherwise."""
 
-Call = tuple[Sequence[Command], "asyncio.Future[list[Any]]", float]
+T = TypeVar("T")
+"""A command."""
+Call = tuple[Sequence[T], "asyncio.Future[list[Any]]", float]
 """Commands, what their replies are given to, and since when somebody waits for them (the loop's clock)."""
 SHORTEST_S = 0.05
 """Who has less time left than this is told that it is over."""
 
 
-class Coalescer:
+class Coalescer(Generic[T]):
     """Gather commands from many tasks and send them over one line.
 
     A caller that is cancelled leaves the others alone; its command may run all the same. One that is alone sends its command
@@ -35,7 +36,7 @@ class Coalescer:
 
     def __init__(
         self,
-        send: Callable[[Sequence[Command], float | None], Awaitable[list[Any]]],
+        send: Callable[[Sequence[T], float | None], Awaitable[list[Any]]],
         *,
         most: int = MAX_COMMANDS,
         patience: float | None = None,
@@ -43,14 +44,14 @@ class Coalescer:
         self._send = send
         self._most = most
         self._patience = patience
-        self._waiting: deque[Call] = deque()
+        self._waiting: deque[Call[T]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._alone: asyncio.Task[Any] | None = None
         self._is_crowded = False
         """Whether callers come several at a time: then the first one waits for the others."""
         self._is_closing = False
 
-    async def call(self, command: Command) -> Any:
+    async def call(self, command: T) -> Any:
         """Send one command with whatever else is waiting and return its reply; an error reply is raised."""
         if self._task is None and self._alone is None and not self._is_crowded:
             (reply,) = await self._send_alone([command])
@@ -60,13 +61,13 @@ class Coalescer:
             raise reply
         return reply
 
-    async def call_many(self, commands: Sequence[Command]) -> list[Any]:
+    async def call_many(self, commands: Sequence[T]) -> list[Any]:
         """Send several commands, in order; error replies are returned, not raised."""
         starts = range(0, len(commands), self._most)
         futures = [self._enqueue(commands[start : start + self._most]) for start in starts]
         return list(chain.from_iterable(await asyncio.gather(*futures)))
 
-    async def _send_alone(self, commands: Sequence[Command]) -> list[Any]:
+    async def _send_alone(self, commands: Sequence[T]) -> list[Any]:
         self._alone = task = asyncio.current_task()
         try:
             return await self._send(commands, self._patience)
@@ -81,7 +82,7 @@ class Coalescer:
             if self._waiting:
                 self._begin()
 
-    def _enqueue(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def _enqueue(self, commands: Sequence[T]) -> asyncio.Future[list[Any]]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Any]] = loop.create_future()
         self._waiting.append((commands, future, loop.time()))
@@ -94,7 +95,7 @@ class Coalescer:
         self._task = loop.create_task(self._flush(), context=contextvars.Context())
 
     async def _flush(self) -> None:
-        batch: list[Call] = []
+        batch: list[Call[T]] = []
         try:
             while self._waiting:
                 batch = self._next_batch()
@@ -108,9 +109,9 @@ class Coalescer:
                 future.cancel()
             self._waiting.clear()
 
-    def _next_batch(self) -> list[Call]:
+    def _next_batch(self) -> list[Call[T]]:
         """Return what goes next: as many calls as fit, one at least."""
-        batch: list[Call] = []
+        batch: list[Call[T]] = []
         room = self._most
         while self._waiting and (not batch or len(self._waiting[0][0]) <= room):
             call = self._waiting.popleft()
@@ -119,7 +120,7 @@ class Coalescer:
                 room -= len(call[0])
         return batch
 
-    async def _answer(self, batch: Sequence[Call]) -> None:
+    async def _answer(self, batch: Sequence[Call[T]]) -> None:
         commands = [command for call in batch for command in call[0]]
         try:
             replies = await self._send(commands, self._left(batch[0]))
@@ -143,14 +144,14 @@ class Coalescer:
                 call[1].set_result(replies[start:end])
         self._waiting.extendleft(reversed(early))
 
-    def _left(self, call: Call) -> float | None:
+    def _left(self, call: Call[T]) -> float | None:
         """Return how much longer a caller waits, at least a moment."""
         if self._patience is None:
             return None
         waited = asyncio.get_running_loop().time() - call[2]
         return min(self._patience, max(SHORTEST_S, self._patience - waited))
 
-    def _is_early(self, call: Call, replies: Sequence[Any]) -> bool:
+    def _is_early(self, call: Call[T], replies: Sequence[Any]) -> bool:
         """Whether a caller waits on, since only the time of those before it is over; what was sent may be sent again."""
         is_away = any(isinstance(reply, BackendUnavailable) for reply in replies)
         return is_away and (self._left(call) or 0.0) > SHORTEST_S

@@ -44,7 +44,7 @@ class DurableCalls:
     def __init__(self, line: Callable[[], Send], fence: str) -> None:
         self._line = line
         self._fence = fence
-        self._coalescers: dict[Durable, Coalescer] = {}
+        self._coalescers: dict[Durable, Coalescer[Command]] = {}
 
     async def call_many(
         self, commands: Sequence[Command], durable: Durable

@@ -14,13 +14,14 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.connection import AbstractConnection
 
+from aiorq2.backends.adding import Adding, Call
 from aiorq2.backends.base import Observed
 from aiorq2.backends.clients import close_sync_client
 from aiorq2.backends.coalesce import Coalescer
 from aiorq2.backends.durable import DurableCalls, Send
 from aiorq2.backends.exchange import Exchange
 from aiorq2.backends.keys import Keys
-from aiorq2.backends.line import Line
+from aiorq2.backends.line import Command, Line
 from aiorq2.backends.listener import Listener
 from aiorq2.backends.releasing import Releasing
 from aiorq2.backends.waiting import Waiting
@@ -35,6 +36,7 @@ class Home:
     Args:
         connection: makes an unconnected connection.
         timeouts: seconds after which a silent Redis counts as away, and in which a connection is to be made.
+        command: makes a command of the name of a script, its named arguments and the others.
         observe: reads a job and, unless it has ended, leaves an inbox with it.
         release: frees the dependents that scripts have left.
     """
@@ -45,6 +47,7 @@ class Home:
         timeouts: tuple[float, float],
         exchange: Exchange,
         keys: Keys,
+        command: Callable[..., Command],
         observe: Callable[[str, str], Awaitable[Observed]],
         release: Callable[[], Awaitable[None]],
     ) -> None:
@@ -57,10 +60,9 @@ class Home:
         self._idle: defaultdict[str, list[Line]] = defaultdict(list)
         calls, reads = self._line(), self._line()
         send, patience = exchange.send, exchange.retry_for
-        self.calls = Coalescer(
-            lambda commands, left: send(calls, commands, retry_for=left), patience=patience
-        )
-        self.reads = Coalescer(
+        adding = Adding(command, lambda commands, left: send(calls, commands, retry_for=left))
+        self.calls: Coalescer[Call] = Coalescer(adding.send, patience=patience)
+        self.reads: Coalescer[Command] = Coalescer(
             lambda commands, left: send(reads, commands, retry_for=left),
             most=MAX_READS,
             patience=patience,

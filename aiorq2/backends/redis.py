@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from uuid import uuid4
 
 from aiorq2.backends import claiming, wire
+from aiorq2.backends.adding import Addition
 from aiorq2.backends.base import (
     Claim,
     Claimed,
@@ -40,21 +41,23 @@ class RedisBackend(Server):
             InvalidJobOperation: a job with this id is running, or one of its parents waits for it.
             NotDurable: a job has fewer replicas than it asks for (``spec.durable``); all are enqueued.
 
-        Redis: 1 pipeline, shared with concurrent calls, ``add.lua`` per job.
+        Redis: 1 pipeline, shared with concurrent calls: ``add_many.lua`` per 64 jobs that only want to run, ``add.lua`` for each
+        other one.
         """
-        commands = [self._command("add", *wire.spec_arguments(spec, replace)) for spec in specs]
+        jobs = [Addition(spec, replace) for spec in specs]
         if durable := strictest(specs):
             if not self.has_replicas:
                 raise InvalidOption(f"durable: {self.location} has no replicas; leave it out")
+            commands = [one.command(self._command) for one in jobs]
             return added_durably(specs, await self.home.durable.call_many(commands, durable))
-        if len(commands) == 1:
+        if len(jobs) == 1:
             try:
-                reply = await self.home.calls.call(commands[0])
+                reply = await self.home.calls.call(jobs[0])
             except BackendError as error:
                 raise named(error, Verb.ADD, specs[0].id) from error
             raise_for(Verb.ADD, specs[0].id, reply)
             return [JobStatus(reply[1].decode())]
-        replies = await self.home.calls.call_many(commands)
+        replies = await self.home.calls.call_many(jobs)
         for spec, reply in zip(specs, replies, strict=True):
             if isinstance(reply, BaseException):
                 with naming(Verb.ADD, spec.id):

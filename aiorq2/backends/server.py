@@ -118,6 +118,7 @@ class Server:
                 (self.timeout, self.connect_timeout),
                 self.exchange,
                 self.keys,
+                self._command,
                 self.observe,
                 self.release,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import ceil
 from typing import Any
@@ -67,18 +67,67 @@ def _policy(options: EnqueueOptions) -> str:
 
 def record_of_spec(spec: JobSpec) -> JobRecord:
     """Return the record that a reader would find of a job that was just added."""
-    pairs = iter(["status", spec.status.value, "aio_token", spec.token, *_spec_fields(spec)])
-    fields = {
-        str(name): value if isinstance(value, bytes) else str(value).encode()
-        for name, value in zip(pairs, pairs, strict=True)
-    }
-    return JobRecord(spec.id, fields)
+    return JobRecord(spec.id, _FieldsToBe(spec))
+
+
+class _FieldsToBe(Mapping[str, bytes]):
+    """The fields of a job on its way, written when they are looked at: most producers keep no more than the id."""
+
+    __slots__ = ("_found", "_spec")
+
+    def __init__(self, spec: JobSpec) -> None:
+        self._spec = spec
+        self._found: dict[str, bytes] | None = None
+
+    @property
+    def _fields(self) -> dict[str, bytes]:
+        if self._found is None:
+            spec = self._spec
+            pairs = iter(
+                ["status", spec.status.value, "aio_token", spec.token, *_spec_fields(spec)]
+            )
+            self._found = {
+                str(name): value if isinstance(value, bytes) else str(value).encode()
+                for name, value in zip(pairs, pairs, strict=True)
+            }
+        return self._found
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+
+def plain_fields(spec: JobSpec) -> tuple[list[Arg], tuple[Arg, ...]] | None:
+    """Return what ``add_many.lua`` is told of a job, its own and what it may share; None where the job wants more than to run."""
+    options = spec.options
+    if options is not NO_OPTIONS and (
+        options.unique
+        or options.job_id
+        or options.at_front
+        or options.ttl is not None
+        or options.depends_on is not None
+        or options.rate_limit is not None
+    ):
+        return None
+    if spec.group is not None or spec.status is not JobStatus.QUEUED:
+        return None
+    own: list[Arg] = [spec.id, spec.token, spec.created_at, spec.data, spec.description]
+    return own, tuple(_shared_fields(spec))
 
 
 def _spec_fields(spec: JobSpec) -> list[Arg]:
     fields: list[Arg] = ["created_at", spec.created_at, "data", spec.data, "origin", spec.origin]
     fields += ("description", spec.description, "enqueued_at", spec.created_at)
-    fields += ("timeout", ceil(spec.timeout))
+    return fields + _shared_fields(spec)
+
+
+def _shared_fields(spec: JobSpec) -> list[Arg]:
+    fields: list[Arg] = ["timeout", ceil(spec.timeout)]
     if spec.timeout != int(spec.timeout):
         fields += ("aio_timeout", repr(spec.timeout))
     if spec.group is not None:
