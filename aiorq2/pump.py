@@ -148,6 +148,7 @@ class Pump:
                 wanted = self._wanted()
                 if self._may_turn(wanted):
                     self._begin_turn(wanted)
+                    await asyncio.sleep(0)  # it goes out before anything else is looked at
                 else:
                     await self._sleep(wanted)
         finally:

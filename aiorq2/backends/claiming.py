@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from os import urandom
 from typing import Any
-from uuid import uuid4
 
 from aiorq2.backends import releasing, scripts, settling, wire
 from aiorq2.backends.base import Claim, Claimed, ClaimRequest, Extended, Seat, Tally
@@ -43,7 +43,7 @@ async def settle(
         replies = await server.exchange.send(line, [one.command for one in ends])
         _go_on_soon(server, replies)
         return Claimed(refused=settling.refused(ends, replies))
-    token = uuid4().hex[:TOKEN]
+    token = urandom(TOKEN // 2).hex()
     server.claiming[seat.worker] |= {token}
     try:
         return await _settle_and_claim(server, line, seat, ends, request, token)

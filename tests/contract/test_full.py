@@ -13,6 +13,7 @@ from aiorq2.errors import BackendFull
 from aiorq2.states import JobStatus, Verb
 from tests.contract import cron_stage, stage
 from tests.contract.stage import QUEUE, SEAT, TALLY, Staged, in_status, opened
+from tests.contract.test_adding_many import plain
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
@@ -41,6 +42,7 @@ def _fill(server: RedisServer) -> None:
 
 GROWING: dict[str, tuple[JobStatus | None, Callable[[RedisBackend, Staged], Awaitable[Any]]]] = {
     "add": (None, lambda backend, _: stage.add(backend)),
+    "add many": (None, lambda backend, _: backend.add([plain(), plain()])),
     "add scheduled": (
         None,
         lambda backend, _: stage.add(backend, status=S.SCHEDULED, due_in=60),

@@ -78,7 +78,8 @@ local function take(job, queue, execution, is_alone)
   if has.ended_at and has.ended_at ~= '' then
     redis.call('HSET', key, 'ended_at', '')
   end
-  if redis.call('PERSIST', key) == 1 then -- of a job with a ttl, and of one that rq requeued
+  local is_untouched = has.aio_token and not (has.ttl or has.aio_attempt or has.ended_at) -- since it was added: it cannot expire
+  if not is_untouched and redis.call('PERSIST', key) == 1 then -- of a job with a ttl, and of one that rq requeued
     redis.call('PERSIST', K.dependents(job))
   end
   return fields, member, origin, is_last
