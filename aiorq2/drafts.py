@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from os import urandom
 from typing import Any
 
@@ -19,6 +18,7 @@ from aiorq2.options import (
     ResultStore,
 )
 from aiorq2.payloads import PAYLOAD_LIMIT, Call, encode_call, encode_value
+from aiorq2.quick import quick_dataclass
 from aiorq2.serializers import Serializer
 from aiorq2.terms import Durable
 from aiorq2.timing import to_iso
@@ -29,7 +29,7 @@ _LEFT_OUT = frozenset({"pipeline"})
 """RQ's reserved keywords that are refused, lest they reach the function."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@quick_dataclass(kw_only=True)
 class Draft:
     """What a queue adds to a call to make a job of it."""
 

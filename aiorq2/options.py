@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from aiorq2.errors import InvalidOption
+from aiorq2.quick import quick_dataclass
 from aiorq2.states import JobStatus
 from aiorq2.terms import (
     Callback,
@@ -304,7 +305,7 @@ OPTION_NAMES = frozenset(EnqueueOptions.__dataclass_fields__)
 """RQ's reserved keywords of ``enqueue`` that exist so far, and ours; whatever else is given goes to the function."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass()
 class JobSpec:
     """A job on its way into Redis: payload encoded, options checked. Nothing in it is looked at again before a worker claims it."""
 
@@ -331,7 +332,7 @@ class JobSpec:
     """How many replicas must acknowledge the job; the option's, else the queue's."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass()
 class EnqueueData:
     """One job of ``enqueue_many``, as ``Queue.prepare_data`` returns it."""
 

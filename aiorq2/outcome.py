@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aiorq2.quick import quick_dataclass
 
-@dataclass(frozen=True, slots=True)
+
+@quick_dataclass()
 class Finished:
     """The function returned. ``value`` is the serialised result, None for ``None``."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from aiorq2.backends import scripts, wire
 from aiorq2.backends.line import Command
 from aiorq2.options import JobSpec
+from aiorq2.quick import quick_dataclass
 from aiorq2.states import JobStatus
 
 MOST = 64
@@ -20,7 +21,7 @@ _ADDED = [b"OK", JobStatus.QUEUED.value.encode()]
 """What ``add.lua`` answers of a job that waits for its turn."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass()
 class Addition:
     """A job to be added. ``replace``: also over one of its id that does not run."""
 

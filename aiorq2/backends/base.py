@@ -10,11 +10,12 @@ from math import isfinite
 
 from aiorq2.errors import DeserializationError
 from aiorq2.options import DEFAULT_RESULT_TTL
+from aiorq2.quick import quick_dataclass
 from aiorq2.states import JobStatus, Reply
 from aiorq2.timing import from_iso
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass()
 class JobRecord:
     """A job as it lies in Redis: its id and the fields of its hash, read but not decoded further than asked."""
 
@@ -135,7 +136,7 @@ class Seat:
     result_ttl: int = DEFAULT_RESULT_TTL
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass()
 class Claim:
     """One job that a worker has started: the record as it was before, and the run that holds the lease."""
 
