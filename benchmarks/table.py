@@ -25,6 +25,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "worker_percent": ("worker, % of a core", ".2f"),
     "workers_percent": ("workers, % of a core", ".1f"),
     "redis_percent": ("Redis, % of a core", ".2f"),
+    "calls_per_s": ("calls/s", ",.1f"),
     "commands_per_s": ("commands/s", ",.1f"),
     "round_trips": ("round trips/job", ".2f"),
     "commands": ("commands/job", ".1f"),

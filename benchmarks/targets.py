@@ -42,6 +42,7 @@ def targets(found: Comparisons) -> list[Target]:
         partial(_against, name="memory", other="rq", wanted=1.0, figure="pending_bytes"),
         partial(_against, name="memory", other="rq", wanted=5.0),
         _backlog,
+        partial(_below, name="idle", figure="calls_per_s", limit=2.0),
         partial(_below, name="idle", figure="commands_per_s", limit=2.0),
         partial(_below, name="idle", figure="worker_percent", limit=1.0),
         partial(_below, name="idle", figure="rss_mb", limit=50.0),

@@ -139,14 +139,21 @@ def _footprint(scale: Scale) -> dict[str, Workload]:
             "An idle worker: what it costs",
             "worker_percent",
             idle,
-            ("redis_percent", "commands_per_s", "rss_mb"),
+            ("redis_percent", "calls_per_s", "commands_per_s", "rss_mb"),
             is_better="less",
         ),
         "fleet": Workload(
             f"{scale.fleet} idle workers: what they cost, and how soon one of them starts a job",
             "redis_percent",
             fleet,
-            ("workers_percent", "commands_per_s", "start_p50_ms", "start_max_ms", "commands"),
+            (
+                "workers_percent",
+                "calls_per_s",
+                "commands_per_s",
+                "start_p50_ms",
+                "start_max_ms",
+                "commands",
+            ),
             is_better="less",
         ),
     }

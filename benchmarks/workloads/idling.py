@@ -75,6 +75,7 @@ def _watched(setting: Setting, pids: list[int]) -> Sample:
     idle = after.since(before)
     sample = {
         "redis_percent": idle.cpu_s / seconds * 100,
+        "calls_per_s": idle.reads / seconds,
         "commands_per_s": idle.commands / seconds,
     }
     if cpu_s is not None and spent_s is not None:

@@ -34,7 +34,7 @@ async def test_reply_lost_of_enqueue_claim_and_settle(site: Site, report: Report
     with ChaosProxy(site.server.url) as workers_way:
         for _ in range(2):
             await site.worker("--concurrency", "4", url=workers_way.url, lease=15)
-        lose(site.proxy, "add")
+        lose(site.proxy, "add", "add_many")
         ends = ("finish_many", "finish", "retry", "fail", "give_back")
         lose(workers_way, "claim", *ends, "extend", "reap")
 

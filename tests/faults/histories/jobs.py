@@ -135,12 +135,22 @@ class OnJobs(Stage):
 
     async def _add(self, jobs: Mapping[str, Terms]) -> str:
         try:
-            await self.backend.add([_spec(job_id, terms) for job_id, terms in jobs.items()])
+            await self.backend.add([self._spec(job_id, jobs) for job_id in jobs])
         except DuplicateJobError:
             return "DUPLICATE"
         except InvalidJobOperation as error:
             return "CIRCLE" if "which waits for it" in str(error) else "WRONG_STATUS"
         return "OK"
+
+    def _spec(self, job_id: str, jobs: Mapping[str, Terms]) -> JobSpec:
+        """Return one of the jobs of a call: as one whose id was made up, unless others stand beside it and it is known.
+
+        Those may share a script, which leaves out what is known; that comes behind the others then, and the model does not know it.
+        """
+        spec = _spec(job_id, jobs[job_id])
+        if len(jobs) > 1 and (job_id in self.model.jobs or job_id in self.model.expired):
+            return spec
+        return replace(spec, options=replace(spec.options, job_id=None))
 
 
 def _spec(job_id: str, terms: Terms) -> JobSpec:
