@@ -126,8 +126,12 @@ async def test_each_goes_where_it_belongs(backend: RedisBackend) -> None:
     assert await stage.queued(backend) == [here.id]
     assert await stage.queued(backend, "other") == [there.id]
     assert await stage.queued(backend, "worker-1") == [mine.id]
-    (origin,) = await backend.run(["HGET", backend.keys.job(mine.id), "origin"])
+    keys = backend.keys
+    origin, queues = await backend.run(
+        ["HGET", keys.job(mine.id), "origin"], ["SMEMBERS", keys.queues()]
+    )
     assert origin == QUEUE.encode()
+    assert {*queues} == {keys.queue(QUEUE).encode(), keys.queue("other").encode()}
 
 
 async def test_it_wakes_a_worker(backend: RedisBackend) -> None:
