@@ -40,9 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             options.json.parent.mkdir(parents=True, exist_ok=True)
             report.write(options.json)
-        print("\n".join(page.lines_of(report)))
+        second = joined(options.again) if options.again else None
+        print("\n".join(page.lines_of(report, second)))
         if options.write:
-            page.write(report, options.write)
+            page.write(report, options.write, second)
     except (RedisServerError, ValueError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -81,6 +82,13 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         metavar="FILE",
         help="measure nothing, take such figures; where several have a workload, the first",
+    )
+    option(
+        "--again",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="figures of a second run, to say how far apart the two are",
     )
     option(
         "--write",

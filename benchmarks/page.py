@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import picture
+from benchmarks import again, picture
 from benchmarks.report import Report
 from benchmarks.table import lines_of as table
 from benchmarks.targets import targets
@@ -13,8 +13,8 @@ BEGIN = "<!-- figures: written by `make bench`, do not edit -->"
 END = "<!-- end of figures -->"
 
 
-def lines_of(report: Report) -> list[str]:
-    """Return the whole run: the head, what is to be reached, who took part, and a table for each workload."""
+def lines_of(report: Report, second: Report | None = None) -> list[str]:
+    """Return the whole run: the head, what is to be reached, how a second run differs, a table for each workload, who took part."""
     lines = [f"- {name}: {value}" for name, value in report.facts.items()]
     if reached := targets(report.comparisons):
         lines += ["", "### What is to be reached", ""]
@@ -22,6 +22,8 @@ def lines_of(report: Report) -> list[str]:
         for one in reached:
             met = "met" if one.is_met else "**missed**"
             lines.append(f"| {one.work} | {one.wanted} | {one.reached} | {met} |")
+    if second is not None:
+        lines += again.lines_of(report, second)
     for comparison in report.comparisons.values():
         lines += ["", f"### `{comparison.name}`: {comparison.title}", "", *table(comparison)]
     lines += ["", "### How each is set up, and why", ""]
@@ -46,7 +48,7 @@ def parts_of(path: Path) -> tuple[str, str]:
     return head, tail
 
 
-def write(report: Report, path: Path) -> None:
+def write(report: Report, path: Path, second: Report | None = None) -> None:
     """Put the run between the marks of the page, and the picture into a file of the same name.
 
     Raises:
@@ -55,6 +57,6 @@ def write(report: Report, path: Path) -> None:
     head, tail = parts_of(path)
     caption = ", ".join(report.facts[name] for name in ("date", "python", "machine"))
     drawn = picture.svg(report.comparisons, caption)
-    inside = "\n".join(["", "", *lines_of(report), "", ""])
+    inside = "\n".join(["", "", *lines_of(report, second), "", ""])
     path.write_text(f"{head}{BEGIN}{inside}{END}{tail}")
     path.with_suffix(".svg").write_text(drawn)

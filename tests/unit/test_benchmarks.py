@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import page, picture
+from benchmarks import again, page, picture
 from benchmarks.figures import Comparison, Row, quantile, quotient
 from benchmarks.measure import chosen_of
 from benchmarks.report import Entry, Report
@@ -239,3 +239,31 @@ def test_page_without_marks_is_left_alone(tmp_path: Path) -> None:
 
     assert path.read_text() == "precious\n"
     assert not path.with_suffix(".svg").exists()
+
+
+def test_two_runs_are_compared_against_the_best_peer_of_the_first() -> None:
+    """What only one of them has is left out; the closest come first."""
+    first, second = report(drain()), report(drain())
+    first.comparisons["drain"] = drain(aiorq2=row(300), saq=row(100), arq=row(50))
+    second.comparisons["drain"] = drain(aiorq2=row(230), saq=row(100), arq=row(200))
+    first.comparisons["more"] = replace(first.comparisons["drain"], name="more")
+    second.comparisons["more"] = drain(aiorq2=row(330), saq=row(100))
+    first.comparisons["once"] = first.comparisons["drain"]
+
+    found = {one.workload: one for one in again.pairs(first, second)}
+
+    assert found.keys() == {"drain", "more"}
+    assert (found["drain"].peer, found["drain"].first, found["drain"].second) == ("saq", 3, 2.3)
+    assert (found["drain"].is_close, found["more"].is_close) == (False, True)
+    lines = again.lines_of(first, second)
+    assert "The ratios of 1 of 2 workloads are within 15% of each other." in lines
+    assert cells(lines[-2]) == ["more", "saq", "3.00 ×", "3.30 ×", "10%"]
+    assert cells(lines[-1]) == ["drain", "saq", "3.00 ×", "2.30 ×", "30%"]
+
+
+def test_nothing_is_said_of_runs_that_have_nothing_in_common() -> None:
+    """Nor of a peer that failed."""
+    first, second = report(drain()), report(drain())
+    second.comparisons.clear()
+
+    assert again.lines_of(first, second) == []
