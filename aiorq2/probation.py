@@ -35,6 +35,10 @@ class Probation:
         """Return from how many deaths on a job is to be had alone; 0 for none, when this worker has waited long enough."""
         return 0 if now < self._lenient_until else self._last_chance
 
+    def is_ready(self, is_empty: bool) -> bool:
+        """Whether such a job may be had: the worker has stood back for it, is empty now, and asks for nothing else meanwhile."""
+        return is_empty and self._emptying_until is not None
+
     def until(self, running: Container[str]) -> float | None:
         """Return when it no longer stands back, None if it does not now."""
         if self._alone is not None and self._alone in running:

@@ -254,7 +254,7 @@ class Pump:
             share=share,
             promote=self.appetite.promote,
             last_chance=self._probation.last_chance(self._loop.time()),
-            is_empty=self._is_empty,
+            is_empty=self._probation.is_ready(self._is_empty),
         )
 
     def _digest(

@@ -166,7 +166,7 @@ class ClaimRequest:
     last_chance: int = 0
     """The number of deaths from which a job is had alone, and only by who is empty; 0: however often, beside others."""
     is_empty: bool = False
-    """Whether nothing runs where these are to run, and nothing else is being claimed for it."""
+    """Whether nothing runs where these are to run, and nothing else is claimed for it until this is answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,3 +92,12 @@ def test_probation_has_an_end(probation: Probation) -> None:
 def test_probation_is_the_last_run_before_the_end(max_deaths: int, last: int) -> None:
     """However many deaths there may be; a job that has not died is never on probation."""
     assert Probation(max_deaths, PATIENCE_S).last_chance(0.0) == last
+
+
+def test_probation_is_for_who_has_stood_back(probation: Probation) -> None:
+    """An empty worker that has not may ask for more before it is answered: it gets no job on its last chance."""
+    assert not probation.is_ready(True)
+
+    probation.note(_asked(probation, 0.0, is_empty=False), STOOD_BACK, 0.0)
+
+    assert (probation.is_ready(False), probation.is_ready(True)) == (False, True)
