@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiorq2.backends import scripts, wire
+from aiorq2.backends.coalesce import SHORTEST_S
 from aiorq2.backends.line import Command
+from aiorq2.errors import BackendError
 from aiorq2.options import JobSpec
 from aiorq2.quick import quick_dataclass
 from aiorq2.states import JobStatus
@@ -77,6 +80,8 @@ class Adding:
 
         Redis: 1 pipeline; another one where a job is known already, as after a lost reply.
         """
+        loop = asyncio.get_running_loop()
+        begun_at = loop.time()
         parts = list(self._parts(calls))
         replies = await self._send([self._of(part) for part in parts], patience)
         answers: list[Any] = []
@@ -90,10 +95,19 @@ class Adding:
                 known += [(len(answers) + place, part.jobs[place]) for place in reply[1]]
                 answers += [_ADDED] * len(part.jobs)
         if known:
-            alone = [one.command(self._command) for _, one in known]
-            for (place, _), reply in zip(known, await self._send(alone, patience), strict=True):
+            if patience is not None:
+                patience = max(SHORTEST_S, patience - (loop.time() - begun_at))
+            again = await self._once_more([one for _, one in known], patience)
+            for (place, _), reply in zip(known, again, strict=True):
                 answers[place] = reply
         return answers
+
+    async def _once_more(self, jobs: Sequence[Addition], patience: float | None) -> list[Any]:
+        """Add each alone; what goes wrong with that is no matter of the others, who have their answers."""
+        try:
+            return await self._send([one.command(self._command) for one in jobs], patience)
+        except BackendError as error:
+            return [error] * len(jobs)
 
     def _parts(self, calls: Sequence[Call]) -> Iterator[Call | _Several]:
         several: _Several | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from aiorq2.backends import adding, scripts
 from aiorq2.backends.adding import Adding, Addition
 from aiorq2.backends.line import Command
+from aiorq2.errors import BackendUnavailable
 from aiorq2.options import JobSpec
 from tests.contract.stage import job_spec
 from tests.contract.test_adding_many import plain
@@ -25,9 +27,16 @@ class Redis:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.pipelines: list[list[str]] = []
+        self.patience: list[float | None] = []
+        self.takes_s = 0.0
+        self.away_from: int | None = None
 
     async def send(self, commands: Sequence[Command], patience: float | None) -> list[Any]:
         self.pipelines.append([str(one[0]) for one in commands])
+        self.patience.append(patience)
+        if self.away_from is not None and len(self.pipelines) > self.away_from:
+            raise BackendUnavailable("away")
+        await asyncio.sleep(self.takes_s)
         return [self.answers.pop(0) for _ in commands]
 
 
@@ -83,3 +92,27 @@ async def test_an_error_is_that_of_all_who_shared_the_call() -> None:
     answers = await add(redis, [plain(), plain(), plain(result_ttl=5)])
 
     assert answers == [error, error, ADDED]
+
+
+async def test_who_has_an_answer_keeps_it() -> None:
+    """Redis goes away before those that are known were asked for again: only they hear of it."""
+    redis = Redis([b"OK", [1]])
+    redis.away_from = 1
+
+    answers = await add(redis, [plain(), plain(), plain()])
+
+    assert answers[::2] == [ADDED, ADDED]
+    assert isinstance(answers[1], BackendUnavailable)
+
+
+async def test_nobody_waits_twice_as_long_as_he_would() -> None:
+    """The second pipeline has what the first has left."""
+    redis = Redis([b"OK", [0]], ADDED)
+    redis.takes_s = 0.1
+
+    await Adding(command, redis.send).send([Addition(plain())], 5.0)
+
+    first, second = redis.patience
+    assert first == 5.0
+    assert second is not None
+    assert second < 4.95
