@@ -42,7 +42,7 @@ BAD: dict[str, Callable[[ChaosProxy], object]] = {
 )
 async def test_network_that_is_bad_repeats_nothing(site: Site, how: str) -> None:
     """Two workers and a producer behind it: every job ends as planned, none is run more often than that."""
-    # Making a connection and being answered on it takes four round trips: half of a short lease, after which a heartbeat begins anew.
+    # To connect and to be answered takes four round trips: half of a short lease, after which a heartbeat begins anew.
     # Where one is made just then, that row fails, once in six times: to be mended in the heartbeat.
     lease = 8 if how == "500 ms" else 4
     for _ in range(2):
