@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 import sys
 import threading
@@ -100,8 +99,9 @@ class Heartbeat(threading.Thread):
         try:
             while not self._ending.is_set():
                 self._watch_loop()
-                if await self._beat():
-                    await asyncio.sleep(interval)
+                began = time.monotonic()
+                if await self._beat():  # over a slow line the next is due at once: runs have been claimed meanwhile
+                    await asyncio.sleep(max(began + interval - time.monotonic(), interval / 8))
                 else:
                     await self._wait_to_try_again(min(0.5, interval / 2))
         finally:
@@ -124,15 +124,17 @@ class Heartbeat(threading.Thread):
             self._tell(self._on_cut_off)
 
     async def _beat(self) -> bool:
-        """Extend once; returns whether it arrived."""
+        """Extend once; returns whether it arrived.
+
+        It takes what the line takes to connect and to be answered, as long as there are leases to keep: where that is most of
+        one, a heartbeat that was cut off earlier would connect anew each time and never arrive.
+        """
         if self._is_stuck and time.monotonic() - self._answered_at > LOOP_LIMIT_S:
             return False  # let the leases go
         sent_at, left_s = time.monotonic(), self._left_s
         claims = self._claims()
         try:
-            async with asyncio.timeout(
-                min(self._seat.lease / 2, left_s if left_s > 0 else math.inf)
-            ):
+            async with asyncio.timeout(left_s if left_s > 0 else None):
                 extended = await self._backend.extend(self._seat, claims, self._tally())
         except Exception as error:  # noqa: BLE001  no duty dies of anything
             _note("the heartbeat", error)

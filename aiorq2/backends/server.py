@@ -25,6 +25,8 @@ from aiorq2.timing import Clock, to_iso
 
 SHORTEST_S = 1.0
 """What a silent Redis is given at the least, however short the leases are."""
+SHORTEST_CONNECT_S = 2.0
+"""The same for a connection that is being made: that takes several round trips."""
 
 
 class Server:
@@ -128,7 +130,8 @@ class Server:
         """Return a backend on the same server that waits for Redis for ever: a worker's.
 
         Args:
-            lease: seconds within which each of its connections notices that its peer has gone silent.
+            lease: seconds within which each of its connections notices that its peer has gone silent; half of them, for one
+                that is being made.
         """
         return type(self)(
             self.connection,
@@ -136,7 +139,7 @@ class Server:
             key_prefix=self.key_prefix,
             retry_for=None,
             timeout=self._bearable_silence(lease),
-            connect_timeout=self.connect_timeout,
+            connect_timeout=min(self.connect_timeout, max(lease / 2, SHORTEST_CONNECT_S)),
             url=self.url,
             clients=self._clients,
             clock=self.clock,

@@ -104,6 +104,31 @@ async def test_heartbeat_outlives_an_error_that_nobody_thought_of(
     assert "ZeroDivisionError: a bug" in caplog.text
 
 
+async def test_slow_line_does_not_cut_a_heartbeat_off(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To connect takes more than half a lease, and has to be done for every other one: there is time enough, if it is used."""
+    original = RedisBackend.extend
+    connected = set[str]()
+
+    async def extend(self: RedisBackend, seat: Seat, *args: Any) -> Any:
+        if seat.worker in connected:
+            connected.remove(seat.worker)
+        else:
+            await asyncio.sleep(LEASE)
+            connected.add(seat.worker)
+        return await original(self, seat, *args)
+
+    monkeypatch.setattr(RedisBackend, "extend", extend)
+    lease = LEASE * 5 / 3
+    job = await Queue("q", backend).enqueue(jobs.slow, lease * 3)
+
+    async with at_work(backend, lease=lease), at_work(backend, lease=lease):
+        assert await job.wait(timeout=10) == lease * 3
+
+    assert job.attempt == 1
+
+
 async def test_reaper_outlives_an_error_that_nobody_thought_of(
     backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
