@@ -24,7 +24,7 @@ class Listener:
 
     Args:
         connect: makes an unconnected connection.
-        timeout: seconds after which a silent peer counts as gone; a quiet one is asked twice as often whether it is there.
+        timeout: seconds after which a quiet peer is asked whether it is there, and in which it has to answer.
         connect_timeout: seconds in which a connection is to be made; by default the same.
     """
 
@@ -149,12 +149,14 @@ class Listener:
     async def _watch(self) -> None:
         """Replace a connection whose peer has gone silent: nobody else would notice on a connection that only listens."""
         loop = asyncio.get_running_loop()
+        asked_at = 0.0
         while True:
-            await asyncio.sleep(self._timeout / 2)
+            await asyncio.sleep(self._timeout)
             connection = self._connection
             if connection is None or not connection.is_connected:
                 continue
-            if loop.time() - self._heard_at > 1.5 * self._timeout:
+            if self._heard_at < asked_at:
                 await connection.disconnect(nowait=True)
             else:
+                asked_at = loop.time()
                 await self._say("PING")
