@@ -100,7 +100,8 @@ class Heartbeat(threading.Thread):
             while not self._ending.is_set():
                 self._watch_loop()
                 began = time.monotonic()
-                if await self._beat():  # over a slow line the next is due at once: runs have been claimed meanwhile
+                if await self._beat():
+                    # Over a slow line the next is due at once: runs have been claimed meanwhile.
                     await asyncio.sleep(max(began + interval - time.monotonic(), interval / 8))
                 else:
                     await self._wait_to_try_again(min(0.5, interval / 2))

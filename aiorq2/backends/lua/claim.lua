@@ -105,9 +105,10 @@ else
     watch(ARGV[i])
   end
 end
-if redis.call('HGET', K.worker(ARG.worker), 'aio_instance') == ARG.instance then
+local record = redis.call('HMGET', K.worker(ARG.worker), 'aio_instance', 'state')
+if record[1] == ARG.instance and record[2] ~= (#members > 0 and 'busy' or 'idle') then -- not only at the next heartbeat
   local is_busy = redis.call('EXISTS', K.worker_executions(ARG.worker)) == 1
-  redis.call('HSET', K.worker(ARG.worker), 'state', is_busy and 'busy' or 'idle') -- not only at the next heartbeat
+  redis.call('HSET', K.worker(ARG.worker), 'state', is_busy and 'busy' or 'idle')
 end
 return {REPLY.OK, more, next_due < math.huge and string.format('%.6f', next_due - now) or '', watched, ticks, stood_back,
   unpack(jobs)}

@@ -22,7 +22,7 @@ end
 -- The leases of what has been taken, by queue: written together at the end (lease_all).
 local leases = {}
 
-local function lease_out(job, execution, origin)
+local function lease_out(job, execution, origin, is_limited)
   local member = job .. ':' .. execution
   local due = leases[origin] or {}
   due[#due + 1], due[#due + 2], leases[origin] = until_then, member, due
@@ -31,7 +31,10 @@ local function lease_out(job, execution, origin)
   redis.pcall('HSET', key, 'id', execution, 'job_id', job, 'created_at', epoch, 'last_heartbeat', epoch, 'worker_name', ARG.worker)
   redis.call('EXPIRE', key, lease_s)
   redis.pcall('ZADD', K.executions(job), beyond, execution)
-  redis.call('EXPIRE', K.executions(job), lease_s + 60)
+  -- Who takes the lease takes it away, and heartbeats give it an end; rq leaves it to end when it deletes a job with a rate limit.
+  if is_limited then
+    redis.call('EXPIRE', K.executions(job), lease_s + 60)
+  end
   return member
 end
 
@@ -72,7 +75,7 @@ local function take(job, queue, execution, is_alone)
   if is_last and not is_alone then
     return nil, nil, nil, true
   end
-  local member = lease_out(job, execution, origin)
+  local member = lease_out(job, execution, origin, has.rate_limit_key)
   redis.call('HSET', key, 'status', VERB.claim.to, 'started_at', ARG.now_iso, 'worker_name', ARG.worker, 'aio_attempt',
     (tonumber(has.aio_attempt) or 0) + 1)
   if has.ended_at and has.ended_at ~= '' then
