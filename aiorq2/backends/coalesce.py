@@ -16,8 +16,11 @@ MAX_COMMANDS = 256
 
 T = TypeVar("T")
 """A command."""
-Call = tuple[Sequence[T], "asyncio.Future[list[Any]]", float]
-"""Commands, what their replies are given to, and since when somebody waits for them (the loop's clock)."""
+Call = tuple[Sequence[T], "asyncio.Future[list[Any]]", float, bool]
+"""Commands, what their replies are given to, since when somebody waits for them (the loop's clock), and whether they are a part
+of several that keep their order."""
+CROWD = 16
+"""How many calls are worth a pipeline of their own while another one is in flight."""
 SHORTEST_S = 0.05
 """Who has less time left than this is told that it is over."""
 
@@ -32,6 +35,8 @@ class Coalescer(Generic[T]):
         send: sends a pipeline and returns a reply or an exception for each of its commands.
         most: how many commands share a pipeline at the most.
         patience: how long a caller waits while Redis is away, seconds, what was in flight before it included; None for ever.
+        is_split: whether a crowd shares two pipelines, so that one half is answered while the other makes its next calls. ``send``
+            keeps them in their order, unless something goes wrong; what was called together (``call_many``) is never split.
     """
 
     def __init__(
@@ -40,23 +45,28 @@ class Coalescer(Generic[T]):
         *,
         most: int = MAX_COMMANDS,
         patience: float | None = None,
+        is_split: bool = False,
     ) -> None:
         self._send = send
         self._most = most
         self._patience = patience
         self._waiting: deque[Call[T]] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._is_split = is_split
+        self._tasks: list[asyncio.Task[None]] = []
+        self._in_flight = 0
         self._alone: asyncio.Task[Any] | None = None
         self._is_crowded = False
         """Whether callers come several at a time: then the first one waits for the others."""
+        self._is_flowing = False
+        """Whether nothing went wrong with the last pipeline."""
         self._is_closing = False
 
     async def call(self, command: T) -> Any:
         """Send one command with whatever else is waiting and return its reply; an error reply is raised."""
-        if self._task is None and self._alone is None and not self._is_crowded:
+        if not self._tasks and self._alone is None and not self._is_crowded:
             (reply,) = await self._send_alone([command])
         else:
-            (reply,) = await self._enqueue([command])
+            (reply,) = await self._enqueue([command], is_part=False)
         if isinstance(reply, BaseException):
             raise reply
         return reply
@@ -64,7 +74,9 @@ class Coalescer(Generic[T]):
     async def call_many(self, commands: Sequence[T]) -> list[Any]:
         """Send several commands, in order; error replies are returned, not raised."""
         starts = range(0, len(commands), self._most)
-        futures = [self._enqueue(commands[start : start + self._most]) for start in starts]
+        futures = [
+            self._enqueue(commands[start : start + self._most], is_part=True) for start in starts
+        ]
         return list(chain.from_iterable(await asyncio.gather(*futures)))
 
     async def _send_alone(self, commands: Sequence[T]) -> list[Any]:
@@ -82,38 +94,63 @@ class Coalescer(Generic[T]):
             if self._waiting:
                 self._begin()
 
-    def _enqueue(self, commands: Sequence[T]) -> asyncio.Future[list[Any]]:
+    def _enqueue(self, commands: Sequence[T], *, is_part: bool) -> asyncio.Future[list[Any]]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Any]] = loop.create_future()
-        self._waiting.append((commands, future, loop.time()))
-        if self._task is None and self._alone is None:
+        self._waiting.append((commands, future, loop.time(), is_part))
+        if self._alone is None and (not self._tasks or self._is_worth_another()):
             self._begin()
         return future
 
+    def _is_worth_another(self) -> bool:
+        """Whether what waits is worth a second pipeline, beside the one that is in flight."""
+        return (
+            len(self._waiting) >= CROWD
+            and len(self._tasks) == 1
+            and self._is_split
+            and self._is_flowing
+            and not self._waiting[0][3]
+        )
+
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._flush(), context=contextvars.Context())
+        self._tasks.append(loop.create_task(self._flush(), context=contextvars.Context()))
 
     async def _flush(self) -> None:
         batch: list[Call[T]] = []
         try:
-            while self._waiting:
+            while self._waiting and (len(self._tasks) == 1 or not self._waiting[0][3]):
                 batch = self._next_batch()
                 self._is_crowded = len(batch) > 1
                 if batch:
-                    await self._answer(batch)
+                    self._in_flight += len(batch)
+                    if self._is_worth_another():
+                        self._begin()
+                    try:
+                        await self._answer(batch)
+                    finally:
+                        self._in_flight -= len(batch)
                     batch = []
-        finally:
-            self._task = None
-            for _, future, _ in [*batch, *self._waiting]:
-                future.cancel()
+        except BaseException:
+            for call in [*batch, *self._waiting]:
+                call[1].cancel()
             self._waiting.clear()
+            raise
+        finally:
+            task = asyncio.current_task()
+            self._tasks = [one for one in self._tasks if one is not task]
 
     def _next_batch(self) -> list[Call[T]]:
-        """Return what goes next: as many calls as fit, one at least."""
+        """Return what goes next: as many calls as fit, one at least; of a crowd, half."""
         batch: list[Call[T]] = []
         room = self._most
+        crowd = len(self._waiting) + self._in_flight
+        half = (
+            -(-crowd // 2) if self._is_split and self._is_flowing and crowd >= 2 * CROWD else crowd
+        )
         while self._waiting and (not batch or len(self._waiting[0][0]) <= room):
+            if len(batch) >= half:
+                break
             call = self._waiting.popleft()
             if not call[1].cancelled():
                 batch.append(call)
@@ -124,6 +161,7 @@ class Coalescer(Generic[T]):
         commands = [command for call in batch for command in call[0]]
         try:
             replies = await self._send(commands, self._left(batch[0]))
+            self._is_flowing = True
         except UnicodeEncodeError as error:  # before anything was sent
             if len(batch) > 1:
                 for call in batch:
@@ -131,6 +169,7 @@ class Coalescer(Generic[T]):
                 return
             replies = [_no_text(error)] * len(commands)
         except Exception as error:  # noqa: BLE001  whatever it is, it belongs to each of the callers
+            self._is_flowing = False
             replies = [error] * len(commands)
         end = 0
         early = []
@@ -160,9 +199,10 @@ class Coalescer(Generic[T]):
         """Cancel what is in flight and waiting."""
         self._is_closing = True
         try:
-            while (task := self._task or self._alone) is not None:
-                task.cancel()  # again, if need be: inside fakeredis a cancellation can get lost on Python 3.11
-                await asyncio.wait({task}, timeout=0.1)
+            while tasks := {*self._tasks, *([self._alone] if self._alone else [])}:
+                for task in tasks:
+                    task.cancel()  # again, if need be: inside fakeredis a cancellation can get lost on Python 3.11
+                await asyncio.wait(tasks, timeout=0.1)
         finally:
             self._is_closing = False
 

@@ -61,7 +61,7 @@ class Home:
         calls, reads = self._line(), self._line()
         send, patience = exchange.send, exchange.retry_for
         adding = Adding(command, lambda commands, left: send(calls, commands, retry_for=left))
-        self.calls: Coalescer[Call] = Coalescer(adding.send, patience=patience)
+        self.calls: Coalescer[Call] = Coalescer(adding.send, patience=patience, is_split=True)
         self.reads: Coalescer[Command] = Coalescer(
             lambda commands, left: send(reads, commands, retry_for=left),
             most=MAX_READS,

@@ -160,7 +160,8 @@ async def _connected(connection: AbstractConnection) -> None:
 
 
 class Line:
-    """A connection for one user at a time; it connects when it is first used, and again after any mishap.
+    """A connection that carries pipelines one behind the other: the next may be sent while the last is not answered yet. It
+    connects when it is first used, and again after any mishap, which costs all that are under way their answers.
 
     Args:
         connect: makes an unconnected connection.
@@ -178,7 +179,10 @@ class Line:
         self._connection = connect()
         self._timeout = timeout
         self._connect_timeout = timeout if connect_timeout is None else connect_timeout
-        self._silence = Silence()
+        self._writing, self._reading = asyncio.Lock(), asyncio.Lock()
+        self._writable, self._silence = Silence(), Silence()
+        self._era = 0
+        """Counts the connections that are gone: what was sent on one of them is not answered any more."""
         self._bearable_s = timeout
         self._is_misplaced = False
 
@@ -195,33 +199,58 @@ class Line:
             within: seconds after which nobody wants to wait any longer, should the peer be silent.
         """
         longest = math.inf if within is None else max(within, SHORTEST_S)
-        connection = self._connection
-        packed = _packed(connection, commands)
-        self._bearable_s = self._timeout + patience
-        patience += sum(map(len, packed)) / SLOWEST_BYTES_PER_S
+        packed = _packed(self._connection, commands)
+        silence = min(self._timeout, longest)
+        patience_of_size = sum(map(len, packed)) / SLOWEST_BYTES_PER_S
+        async with self._writing:
+            era = await self._ready(longest)
+            try:
+                with self._writable.bearable(silence + patience_of_size):
+                    await self._write(packed)
+            except BaseException:
+                await self._lose(era)
+                raise
         try:
-            if not connection.is_connected:
-                async with asyncio.timeout(min(self._connect_timeout, longest)):
-                    await _connected(connection)
-                self._listen_closely()
-            silence = min(self._timeout, longest)
-            with self._silence.bearable(silence + patience):
-                await self._write(packed)
-                replies = [await self._reply() for _ in commands]
-        except (TimeoutError, RedisTimeoutError) as error:
-            # A server that does not encrypt waits for the end of a line that never comes.
-            is_without_tls = isinstance(connection, SSLConnection) and not connection.is_connected
-            await self.drop()
-            if is_without_tls:
-                raise NoRoute("cannot be reached over TLS (is this its TLS port?)") from error
-            raise
-        except BaseException:
-            await self.drop()
+            async with self._reading:
+                self._bearable_s = self._timeout + patience
+                with self._silence.bearable(silence + patience + patience_of_size):
+                    replies = await self._replies(len(commands), era)
+        except BaseException as error:
+            was_lost_by_another = era != self._era and isinstance(error, Exception)
+            await self._lose(era)
+            if was_lost_by_another:
+                raise ConnectionError("the connection was lost") from error
             raise
         if self._is_misplaced:  # the next use connects anew, to a server that may be another
             self._is_misplaced = False
             await self.drop()
         return replies
+
+    async def _ready(self, longest: float) -> int:
+        """Connect, if need be; returns the era of the connection."""
+        connection = self._connection
+        if connection.is_connected:
+            return self._era
+        self._era += 1
+        try:
+            async with asyncio.timeout(min(self._connect_timeout, longest)):
+                await _connected(connection)
+        except (TimeoutError, RedisTimeoutError) as error:
+            await self.drop()
+            # A server that does not encrypt waits for the end of a line that never comes.
+            if isinstance(connection, SSLConnection):
+                raise NoRoute("cannot be reached over TLS (is this its TLS port?)") from error
+            raise
+        except BaseException:
+            await self.drop()
+            raise
+        self._listen_closely()
+        return self._era
+
+    async def _lose(self, era: int) -> None:
+        """Something went wrong on the connection of that era."""
+        if era == self._era:
+            await self.drop()
 
     def _listen_closely(self) -> None:
         """Take whatever arrives for a sign of life, a part of an answer too."""
@@ -242,6 +271,16 @@ class Line:
         except (AttributeError, RuntimeError) as error:
             # On Python 3.12 and newer, asyncio's writelines fails like this on a connection that was just reset.
             raise ConnectionError(f"the connection was lost while writing: {error}") from error
+
+    async def _replies(self, count: int, era: int) -> list[Any]:
+        replies: list[Any] = []
+        for _ in range(count):
+            if era != self._era:
+                raise ConnectionError("the connection was lost")
+            replies.append(await self._reply())
+        if era != self._era:  # by the pipeline behind; this may be no answer of ours
+            raise ConnectionError("the connection was lost")
+        return replies
 
     async def _reply(self) -> Any:
         try:
@@ -269,9 +308,12 @@ class Line:
 
     async def drop(self) -> None:
         """Close the connection without ceremony; the next use opens it again."""
+        self._era += 1
         await self._connection.disconnect(nowait=True)
 
     async def close(self) -> None:
         """Close the connection and wait until it is closed."""
+        self._era += 1
+        self._writable.close()
         self._silence.close()
         await self._connection.disconnect()
