@@ -96,7 +96,7 @@ class Site:
             found[job.id] = (job.status.value, job.result, job.exc_info)
         return found
 
-    async def started(self, *jobs: Job, times: int = 1, timeout: float = 40.0) -> list[Run]:
+    async def started(self, *jobs: Job, times: int = 1, timeout: float = 20.0) -> list[Run]:
         """Wait until each job has been started so often; return the last run of each."""
 
         def enough() -> bool:
@@ -105,7 +105,7 @@ class Site:
         await eventually(enough, timeout=timeout, interval=0.02)
         return [self.runs_of(job)[-1] for job in jobs]
 
-    async def has_status(self, job: Job, status: JobStatus, timeout: float = 40.0) -> None:
+    async def has_status(self, job: Job, status: JobStatus, timeout: float = 20.0) -> None:
         """Wait until a job has a status."""
 
         async def seen() -> bool:
