@@ -201,19 +201,22 @@ class Line:
         longest = math.inf if within is None else max(within, SHORTEST_S)
         packed = _packed(self._connection, commands)
         silence = min(self._timeout, longest)
-        patience_of_size = sum(map(len, packed)) / SLOWEST_BYTES_PER_S
+        bearable = silence + sum(map(len, packed)) / SLOWEST_BYTES_PER_S
+        loop = asyncio.get_running_loop()
         async with self._writing:
             era = await self._ready(longest)
+            began = loop.time()
             try:
-                with self._writable.bearable(silence + patience_of_size):
+                with self._writable.bearable(bearable):
                     await self._write(packed)
             except BaseException:
                 await self._lose(era)
                 raise
+            left = max(bearable - (loop.time() - began), SHORTEST_S)  # one limit for both ways
         try:
             async with self._reading:
                 self._bearable_s = self._timeout + patience
-                with self._silence.bearable(silence + patience + patience_of_size):
+                with self._silence.bearable(left + patience):
                     replies = await self._replies(len(commands), era)
         except BaseException as error:
             was_lost_by_another = era != self._era and isinstance(error, Exception)
