@@ -200,7 +200,7 @@ class Reaper:
         on_failed: told which jobs have failed by it.
     """
 
-    LONGEST_S = 5.0
+    LONGEST_S = 7.0
 
     def __init__(
         self,

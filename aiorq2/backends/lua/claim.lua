@@ -53,9 +53,17 @@ local function drain(queue)
   end
 end
 
-local function is_due(queue)
+local function first_due(queue)
   local first = redis.pcall('ZRANGE', K.scheduled(queue), 0, 0, 'WITHSCORES')
-  return (tonumber(first[2]) or math.huge) <= now
+  return tonumber(first[2]) or math.huge
+end
+
+-- When the next job is due, of the queues in which none is yet.
+local next_job = {}
+local function is_due(queue)
+  local due = first_due(queue)
+  next_job[queue] = due > now and due or nil
+  return due <= now
 end
 
 -- When recurring entries are due: seen to by whoever asks (due_crons.lua), not in here.
@@ -80,8 +88,7 @@ local function watch(queue)
     watched = watched + 1
     next_due = math.min(next_due, next_tick[queue] or math.huge)
     if promotable > 0 and redis.call('EXISTS', K.scheduler_lock(queue)) == 0 then
-      local first = redis.pcall('ZRANGE', K.scheduled(queue), 0, 0, 'WITHSCORES')
-      next_due = math.min(next_due, tonumber(first[2]) or math.huge)
+      next_due = math.min(next_due, next_job[queue] or first_due(queue))
     end
   end
 end
