@@ -175,8 +175,7 @@ class Executor:
     # -- invoking --------------------------------------------------------------------------------------------------------
 
     async def _invoke(self, run: Run, func: Callable[..., Any], call: Call) -> Any:
-        if run.is_interrupted:
-            raise asyncio.CancelledError
+        run.check_beginning()
         offload = run.claim.record.fields.get("aio_offload")
         if offload == b"process":
             return await self._in_process(run, call)
@@ -243,6 +242,7 @@ class Executor:
                 # The job's time runs from its start, not from that of a process; anyio forgets one that is cancelled as it starts.
                 with anyio.CancelScope(shield=True):
                     await _in_pool(warm_up)
+                run.check_beginning()
                 run.start_timer(self._limits)
                 back = await _in_pool(run_parcel, parcel)
             if back.asked is not None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
+from math import ceil, inf
 from typing import Literal
 
 from aiorq2.backends.base import Claim, Claimed, ClaimRequest, Seat, Tally
@@ -88,8 +88,8 @@ class Pump:
             on_settled=on_settled,
             time=backend.time,
         )
-        self.has_kept: Callable[[float], bool] = lambda since: True
-        """Whether leases that began after a time (monotonic seconds) are still ours."""
+        self.kept_until: Callable[[float], float] = lambda since: inf
+        """Until when leases that began after a time are ours; both monotonic seconds."""
         self._is_hungry = True
         self._has_backlog = False
         self._is_woken = False
@@ -277,7 +277,8 @@ class Pump:
             self._paused_until = self._loop.time() + POLL_S
         self._look_at = self._loop.time() + next_look_s
         self._probation.note(request, claimed, self._loop.time())
-        is_late = bool(claimed.claims) and not self.has_kept(asked_at)
+        kept_until = partial(self.kept_until, asked_at)
+        is_late = bool(claimed.claims) and time.monotonic() >= kept_until()
         begun = () if self.is_stopping or is_late else claimed.claims
         if self._jobs_left is not None:
             self._jobs_left += request.count - len(begun)
@@ -287,7 +288,7 @@ class Pump:
         if not begun:
             self.runs.decline(claimed.claims)
         for claim in begun:
-            self.runs.begin(claim)
+            self.runs.begin(claim, kept_until)
 
     def _take_turns(self, claims: Sequence[Claim]) -> None:
         """Begin the next time with the queue after the one that gave the last job."""

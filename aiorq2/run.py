@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import ctypes
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
@@ -95,8 +96,9 @@ class Run:
     _cancel_elsewhere: Callable[[], object] | None = None
     _limits: Limits | None = None
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, kept_until: Callable[[], float] = lambda: inf) -> None:
         self.claim = claim
+        self._kept_until = kept_until
         self._lock = threading.Lock()
         self.started_at = asyncio.get_running_loop().time()
 
@@ -136,6 +138,13 @@ class Run:
         if self.reason is not None:
             raise asyncio.CancelledError(f"the job is to end: {self.reason.value}")
 
+    def check_beginning(self) -> None:
+        """Raise ``CancelledError`` if the job must not begin any more: it was told to end, or its lease is over. This process was
+        frozen since the claim, then, and the job may be another's. Asked last before the job's own code, in whatever runs it."""
+        if self.reason is None and time.monotonic() >= self._kept_until():
+            self.reason = Reason.LEASE_LOST
+        self.check_cancelled()
+
     def start_timer(self, limits: Limits) -> None:
         """Let the job's time run from now on; -1 is for ever."""
         record = self.claim.record
@@ -166,8 +175,7 @@ class Run:
         self._thread_id = thread_id
         self.is_in_thread = True
         try:
-            if self.reason is not None:
-                return None, asyncio.CancelledError()
+            self.check_beginning()
             return func(), None
         except BaseException as error:  # noqa: BLE001  user code; the executor judges
             return None, error
@@ -185,7 +193,7 @@ class Run:
             assert task is not None
             loop = asyncio.get_running_loop()
             self._cancel_elsewhere = lambda: loop.call_soon_threadsafe(task.cancel)
-            self.check_cancelled()
+            self.check_beginning()
             return await func(*call.args, **call.kwargs)
 
         try:

@@ -153,9 +153,9 @@ class Runs:
 
     # -- claimed and settled -----------------------------------------------------------------------------------------------
 
-    def begin(self, claim: Claim) -> None:
-        """Run a job, in a task of its own."""
-        run = Run(claim)
+    def begin(self, claim: Claim, kept_until: Callable[[], float]) -> None:
+        """Run a job, in a task of its own; ``kept_until`` returns until when its lease is ours (monotonic seconds)."""
+        run = Run(claim, kept_until)
         run.on_interrupt = self._allow_for_end
         self.has_run_jobs = True
         self._leases[claim.execution_id] = claim

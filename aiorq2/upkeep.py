@@ -73,13 +73,12 @@ class Heartbeat(threading.Thread):
         self.unbroken_since: float | None = None
         """Since when every heartbeat has arrived (monotonic seconds); None: since the start."""
 
-    def has_kept(self, since: float) -> bool:
-        """Whether leases that began after ``since`` (monotonic seconds) are still ours: they are young, or every heartbeat has
-        moved them on. They are not when this process was frozen, and is told now what it claimed before."""
-        if time.monotonic() - since < self._seat.lease * (1 - MARGIN):
-            return True
+    def kept_until(self, since: float) -> float:
+        """Return until when leases that began after ``since`` are ours (both monotonic seconds): for most of a lease, or as far as
+        heartbeats have moved them on, if every one has arrived. That is over when this process was frozen. From any thread."""
         is_unbroken = self.unbroken_since is None or self.unbroken_since < since
-        return is_unbroken and self._left_s > 0
+        latest = max(since, self._extended_at) if is_unbroken else since
+        return latest + self._seat.lease * (1 - MARGIN)
 
     def end(self) -> None:
         """Stop, without waiting for an answer that may never come."""

@@ -317,7 +317,7 @@ class Worker(Roster):
             on_extended=self._on_extended,
             on_cut_off=pump.runs.on_cut_off,
         )
-        pump.has_kept = self._heartbeat.has_kept
+        pump.kept_until = self._heartbeat.kept_until
         self._heartbeat.start()
         self._may_reap_after = await reap_after(self._backend, self._seat.lease)
         # Not before: what a worker may do without, such as INFO, has been asked for by now, and a refusal was an answer.

@@ -32,27 +32,35 @@ class Planned(Exception):
 
 
 @contextmanager
-def entry(ledger: str, run: str = "") -> Iterator[Job]:
-    """Write down the run that goes on inside, under the id ``run`` or one that nobody knows."""
+def entry(ledger: str) -> Iterator[Job]:
+    """Write down the run that goes on inside."""
+    with entry_of_run(ledger) as (job, _):
+        yield job
+
+
+@contextmanager
+def entry_of_run(ledger: str) -> Iterator[tuple[Job, str]]:
+    """Write down the run that goes on inside, which is told its id."""
+    began = time.monotonic()  # first of all: a process that is frozen after that had begun
     job = get_current_job()
     assert job is not None
-    run = run or token_hex(6)
+    run = token_hex(6)
 
-    def write(what: str) -> None:
+    def write(what: str, moment: float) -> None:
         append_to_file(
-            ledger, f"{what} {job.id} {run} {os.getpid()} {job.worker_name} {time.monotonic():.6f}"
+            ledger, f"{what} {job.id} {run} {os.getpid()} {job.worker_name} {moment:.6f}"
         )
 
-    write("start")
+    write("start", began)
     try:
-        yield job
+        yield job, run
     except asyncio.CancelledError:
-        write("cut")
+        write("cut", time.monotonic())
         raise
     except BaseException:
-        write("raise")
+        write("raise", time.monotonic())
         raise
-    write("end")
+    write("end", time.monotonic())
 
 
 def is_first(ledger: str, job: Job) -> bool:
@@ -90,8 +98,7 @@ async def labour(
     ledger: str, value: int, seconds: float = 0.0, retries: int = 0, failures: int = 0
 ) -> tuple[int, str]:
     """Do as ``work``, and return the id of the run as well: whose result it is that was kept."""
-    run = token_hex(6)
-    with entry(ledger, run) as job:
+    with entry_of_run(ledger) as (job, run):
         await asyncio.sleep(seconds)
         _fail_as_planned(job, retries, failures)
         return 2 * value, run
@@ -101,8 +108,7 @@ def labour_sync(
     ledger: str, value: int, seconds: float = 0.0, retries: int = 0, failures: int = 0
 ) -> tuple[int, str]:
     """Do the same in a thread."""
-    run = token_hex(6)
-    with entry(ledger, run) as job:
+    with entry_of_run(ledger) as (job, run):
         _doze(seconds)
         _fail_as_planned(job, retries, failures)
         return 2 * value, run
