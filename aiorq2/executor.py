@@ -242,9 +242,13 @@ class Executor:
                 # The job's time runs from its start, not from that of a process; anyio forgets one that is cancelled as it starts.
                 with anyio.CancelScope(shield=True):
                     await _in_pool(warm_up)
-                run.check_beginning()
                 run.start_timer(self._limits)
-                back = await _in_pool(run_parcel, parcel)
+                while True:
+                    run.check_beginning()
+                    begin_by = run.kept_until()
+                    back = await _in_pool(run_parcel, replace(parcel, begin_by=begin_by))
+                    if not back.is_late:  # or to import it took longer than the lease was good for
+                        break
             if back.asked is not None:
                 return back.asked
             if back.failure is not None:

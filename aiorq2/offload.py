@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 from typing import Any, NoReturn
 
 from aiorq2 import bridge
@@ -49,16 +50,20 @@ class Parcel:
     url: str | None
     key_prefix: str
     job_class: type[Job] = Job
+    begin_by: float = inf
+    """Until when the job may begin (monotonic seconds, which processes share): its lease is over then, for all that is known."""
 
 
 @dataclass(frozen=True)
 class Return:
-    """What came of it: a pickled value, or a failure, or a retry that was asked for."""
+    """What came of it: a pickled value, or a failure, or a retry that was asked for; or nothing, since it is late."""
 
     value: bytes = b""
     failure: Failure | None = None
     may_retry: bool = True
     asked: Asked | None = None
+    is_late: bool = False
+    """The job was not begun."""
 
 
 def warm_up() -> None:
@@ -124,6 +129,8 @@ def _run_parcel(parcel: Parcel) -> Return:
         try:
             func = resolve(call.func_name, call.instance)
             bridge.enter(record, serializer, lambda: _client_of(backend, held))
+            if time.monotonic() >= parcel.begin_by:
+                return Return(is_late=True)
             value = func(*call.args, **call.kwargs)
             if inspect.isawaitable(value):
                 value = asyncio.run(closing(_awaited(value), backend.close))

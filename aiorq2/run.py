@@ -98,7 +98,8 @@ class Run:
 
     def __init__(self, claim: Claim, kept_until: Callable[[], float] = lambda: inf) -> None:
         self.claim = claim
-        self._kept_until = kept_until
+        self.kept_until = kept_until
+        """Returns until when its lease is ours, in monotonic seconds."""
         self._lock = threading.Lock()
         self.started_at = asyncio.get_running_loop().time()
 
@@ -141,7 +142,7 @@ class Run:
     def check_beginning(self) -> None:
         """Raise ``CancelledError`` if the job must not begin any more: it was told to end, or its lease is over. This process was
         frozen since the claim, then, and the job may be another's. Asked last before the job's own code, in whatever runs it."""
-        if self.reason is None and time.monotonic() >= self._kept_until():
+        if self.reason is None and time.monotonic() >= self.kept_until():
             self.reason = Reason.LEASE_LOST
         self.check_cancelled()
 

@@ -59,6 +59,7 @@ async def pair(servers: tuple[RedisServer, Replica], key_prefix: str) -> AsyncIt
     """A backend on a server that has a replica, which is in step."""
     master, replica = servers
     master.command("FLUSHALL")
+    assert master.command("WAIT", 1, 5000) == 1
     backend = connect(master.url, key_prefix=key_prefix)
     yield Pair(master, replica, backend)
     await backend.close()

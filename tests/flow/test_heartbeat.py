@@ -281,11 +281,12 @@ async def test_jobs_that_a_worker_hears_of_too_late_are_not_begun(
 @pytest.mark.parametrize(
     ("function", "offload", "which"),
     [
-        (jobs.append_to_file_async, None, 2),  # the first to ask is the pump
-        (jobs.append_to_file, None, 2),
-        (jobs.append_to_file, None, 3),  # in its thread
-        (jobs.append_to_file_async, "thread", 4),
-        (jobs.append_to_file, "process", 3),
+        (jobs.append_to_file_async, None, (2,)),  # the first to ask is the pump
+        (jobs.append_to_file, None, (2,)),
+        (jobs.append_to_file, None, (3,)),  # in its thread
+        (jobs.append_to_file_async, "thread", (4,)),
+        (jobs.append_to_file, "process", (3,)),
+        (jobs.append_to_file, "process", (4, 5)),  # in its process,
     ],
 )
 async def test_job_whose_worker_was_frozen_before_its_first_line_is_not_begun(
@@ -295,14 +296,14 @@ async def test_job_whose_worker_was_frozen_before_its_first_line_is_not_begun(
     tmp_path: Path,
     function: Callable[..., Any],
     offload: Offload | None,
-    which: int,
+    which: tuple[int, ...],
 ) -> None:
     """However far it had come on its way: it goes back, since another may run it by now."""
     asked: list[float] = []
 
     def kept_until(heartbeat: Heartbeat, since: float) -> float:
         asked.append(since)
-        return 0.0 if len(asked) == which else inf
+        return 0.0 if len(asked) in which else inf
 
     monkeypatch.setattr(Heartbeat, "kept_until", kept_until)
     caplog.set_level(logging.INFO, "aiorq2.worker")
@@ -311,8 +312,31 @@ async def test_job_whose_worker_was_frozen_before_its_first_line_is_not_begun(
 
     await drain(backend)
 
-    assert len(asked) > which
+    assert len(asked) > max(which)
     assert [one.message for one in caplog.records if "(lease lost)" in one.message]
+    assert ledger.read_text().splitlines() == ["begun"]
+    await job.refresh()
+    assert (job.status, job.attempt) == ("finished", 1)
+
+
+async def test_process_that_is_late_though_the_lease_is_kept_is_asked_again(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It took longer to import the function than the lease was good for when it was asked; heartbeats have moved it on."""
+    asked: list[float] = []
+
+    def kept_until(heartbeat: Heartbeat, since: float) -> float:
+        asked.append(since)
+        return 0.0 if len(asked) == 4 else inf
+
+    monkeypatch.setattr(Heartbeat, "kept_until", kept_until)
+    ledger = tmp_path / "ledger"
+    args = (str(ledger), "begun")
+    job = await Queue("q", backend).enqueue(jobs.append_to_file, *args, offload="process")
+
+    await drain(backend)
+
+    assert len(asked) == 6
     assert ledger.read_text().splitlines() == ["begun"]
     await job.refresh()
     assert (job.status, job.attempt) == ("finished", 1)
