@@ -44,7 +44,7 @@ async def test_kill_at_every_call(server: RedisServer, tmp_path: Path, report: R
 
     async def die_at(number: int, point: Point) -> None:
         async with turns:
-            for attempt in "ab":
+            for attempt in "abcd":
                 name = f"{number}{attempt}"
                 server.command("SCRIPT", "FLUSH")
                 life = Life(server, tmp_path / name, name)
