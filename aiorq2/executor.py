@@ -247,7 +247,7 @@ class Executor:
                     run.check_beginning()
                     begin_by = run.kept_until()
                     back = await _in_pool(run_parcel, replace(parcel, begin_by=begin_by))
-                    if not back.is_late:  # or to import it took longer than the lease was good for
+                    if not back.is_late:  # else it may be the import that took so long
                         break
             if back.asked is not None:
                 return back.asked
