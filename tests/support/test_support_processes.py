@@ -24,7 +24,8 @@ PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!
 async def test_process_is_killed_with_its_children(tmp_path: Path) -> None:
     """Neither the process nor a child of its is left, and its output is kept until then."""
     with PythonProcess(["-c", PARENT, str(tmp_path / "lock")]) as process:
-        process.wait_for_output("ready")
+        # without a buffer, the end of the line is written by itself
+        process.wait_for_output("ready\n")
         assert process.is_running
         assert not _is_unlocked(tmp_path)
 
