@@ -301,6 +301,23 @@ async def test_sweep_drops_what_is_over(backend: RedisBackend) -> None:
     assert await stage.places(backend, kept.id) == ["failed:q"]
 
 
+async def test_sweep_finds_a_canceled_job_that_is_gone_behind_those_that_stay(
+    backend: RedisBackend,
+) -> None:
+    """Those that rq has cancelled stay for ever; however many they are, the one behind them is found, if not at once."""
+    for number in range(5):
+        await stage.plant(backend, f"rq{number}", JobStatus.CANCELED)
+    await backend.run(["ZADD", backend.keys.canceled(QUEUE), "9999999999", "gone"])
+
+    async def is_trimmed() -> bool:
+        await backend.call("sweep", queue=QUEUE, limit=2, before="")
+        return await stage.places(backend, "gone") == []
+
+    await eventually(is_trimmed)
+    (left,) = await backend.run(["ZCARD", backend.keys.canceled(QUEUE)])
+    assert left == 5
+
+
 async def test_sweep_puts_back_what_an_rq_worker_took_and_never_started(
     backend: RedisBackend,
 ) -> None:

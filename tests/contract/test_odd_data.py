@@ -125,6 +125,20 @@ async def test_due_jobs_of_a_queue_of_the_wrong_type_stay_scheduled(backend: Red
     assert await stage.places(backend, job.id) == ["scheduled:q"]
 
 
+@pytest.mark.parametrize("parents", ["[{}]", "[[]]", "[1, true, null]", "nonsense", "{}"])
+async def test_promote_of_a_job_with_odd_parents_keeps_no_other_waiting(
+    backend: RedisBackend, parents: str
+) -> None:
+    """Who waits for what can be no job waits for nobody, and those that are due beside it are moved as well."""
+    await stage.plant(backend, "odd", JobStatus.SCHEDULED, dependency_ids=parents)
+    await stage.plant(backend, "healthy", JobStatus.SCHEDULED)
+
+    await stage.make_due(backend, "odd")
+    await stage.make_due(backend, "healthy")
+
+    assert sorted(await _claimed_ids(backend)) == ["healthy", "odd"]
+
+
 async def test_claim_of_a_job_whose_origin_is_broken_does_not_lose_it(
     backend: RedisBackend,
 ) -> None:

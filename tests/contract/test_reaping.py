@@ -9,7 +9,7 @@ import pytest
 from aiorq2.backends import wire
 from aiorq2.backends.base import Seat
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.states import Verb
+from aiorq2.states import JobStatus, Verb
 from tests.contract import stage
 from tests.contract.stage import OTHER_SEAT, QUEUE, SEAT, TALLY
 from tests.support.eventually import eventually
@@ -120,6 +120,27 @@ async def test_intervals_are_counted_as_rq_counts_them(
     (due,) = await backend.run(["ZSCORE", backend.keys.scheduled(QUEUE), "x"])
     (now,) = await backend.run(["TIME"])
     assert delay - 2 <= float(due) - int(now[0]) <= delay + 1
+
+
+@pytest.mark.parametrize("policy", ["wait", "cancel"])
+async def test_retry_after_a_death_does_not_wait_for_parents_again(
+    backend: RedisBackend, policy: str
+) -> None:
+    """A job that has begun once was free to: what has become of its parents since is no matter when its worker dies."""
+    await stage.plant(
+        backend, "parent", JobStatus.CANCELED
+    )  # such that those who wait for it are enqueued
+    await stage.plant(
+        backend, "x", retries_left=1, retry_intervals="[60]", dependency_ids='["parent"]', aio_on_parent_failure=policy,
+    )  # fmt: skip
+    await _die(backend)
+    assert await stage.status_of(backend, "x") == "scheduled"
+
+    await stage.make_due(backend, "x")
+    await backend.call("promote", queue=QUEUE, limit=10, now_iso="2030-01-01T00:00:00.000000Z")
+
+    assert await stage.status_of(backend, "x") == "queued"
+    assert await stage.queued(backend) == ["x"]
 
 
 async def test_running_job_that_was_cancelled_is_stopped_when_its_worker_dies(

@@ -182,3 +182,26 @@ async def test_dependency_wait_is_not_ended_by_the_upkeep_of_rq(ours: Ours, thei
     assert {await ours.status(child) for child in children} == {"deferred"}
     await ours.work()
     assert {await theirs.status(child) for child in children} == {"finished"}
+
+
+@pytest.mark.parametrize("how", ["requeued", "replaced", "deleted"])
+async def test_dependency_that_is_given_up_frees_nobody(
+    ours: Ours, theirs: Theirs, how: str
+) -> None:
+    """A job that was made to run without its parent is not enqueued once more when an rq worker ends the parent."""
+    parent = await ours.enqueue("add", 1)
+    child = await ours.enqueue("add", 2, depends_on=[parent], queue="other", job_id="child")
+    if how == "deleted":
+        await ours.delete(child)
+    if how == "requeued":
+        await ours.cancel(child)
+        await ours.requeue(child)
+    else:
+        await ours.enqueue("add", 2, queue="other", job_id="child")
+    await ours.work("other")
+    assert await ours.status(child) == "finished"
+
+    await theirs.work("q")
+
+    assert await theirs.status(child) == await ours.status(child) == "finished"
+    assert await theirs.ids("queued", "other") == []

@@ -100,3 +100,20 @@ async def test_scheduled_job_can_be_cancelled_by_the_other_side(
     assert await theirs.ids("scheduled") == await ours.ids("scheduled") == []
     assert await theirs.ids("canceled") == await ours.ids("canceled") == [id]
     assert await theirs.status(id) == await ours.status(id) == "canceled"
+
+
+async def test_scheduled_job_that_waits_for_another_is_not_enqueued_by_its_end(
+    ours: Ours, theirs: Theirs, redis_client: Any
+) -> None:
+    """An rq worker that ends the parent enqueues whoever waits for it: a job whose time has not come is not among them."""
+    parent = await ours.enqueue("add", 1)
+    child = await ours.enqueue("add", 2, delay=HOUR_S, depends_on=[parent], queue="other")
+
+    await theirs.work("q")
+
+    assert await theirs.status(child) == await ours.status(child) == "scheduled"
+    assert await theirs.ids("scheduled", "other") == [child]
+    redis_client.zadd("rq:scheduled:other", {child: 1})
+    await ours.work("other")
+    assert (await theirs.facts(child)).return_value == 2
+    assert await theirs.ids("queued", "other") == []

@@ -1,6 +1,6 @@
 --- Add a job to a queue or to the scheduled. A job of the same id that is not running is replaced, unless `mode` is `unique`.
 --- It waits in `lane`, which is the queue unless its caller runs it himself, or for its parents, whose number and ids come before
---- the fields, or for its time, and then for its parents. The first write is one that Redis refuses when it is full, so a job is added whole or not at all.
+--- the fields, or for its time, and then for its parents, who hear of it only then. The first write is one that Redis refuses when it is full, so a job is added whole or not at all.
 --- ARGV: id queue lane token mode to at delay ttl at_front now_iso policy rate group parent_count ...rest
 --- REPLY: OK status · DUPLICATE status · WRONG_STATUS status · CIRCLE parent · WRONG_TYPE
 --- @include push
@@ -8,7 +8,6 @@
 --- @rarely parents judge
 --- @rarely circle circle
 --- @rarely canceled end_as_canceled
---- @rarely defer register_with
 --- @rarely defer defer
 --- @rarely rate line_up
 
@@ -19,9 +18,6 @@ local function place(verdict, parents)
   if verdict == 'never' and ARG.policy == 'cancel' then
     end_as_canceled(ARG.id, ARG.queue, ARG.now_iso) -- a parent had failed before
   elseif ARG.to ~= STATUS.queued then
-    if verdict ~= 'met' then
-      register_with(ARG.id, parents, ARG.policy)
-    end
     schedule(ARG.id, ARG.queue, ARG.at ~= '' and tonumber(ARG.at) or now + tonumber(ARG.delay))
   elseif verdict ~= 'met' then
     defer(ARG.id, ARG.queue, parents, ARG.policy)

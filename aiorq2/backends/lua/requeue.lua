@@ -2,10 +2,10 @@
 --- `among`: the statuses from which alone it is to be moved, each between spaces; blank for all that it can be moved from.
 --- ARGV: id token now_iso at_front among
 --- REPLY: OK · GONE · WRONG_STATUS status
---- @include forget keep
+--- @include forget keep parents
 
 local key = K.job(ARG.id)
-local found = redis.call('HMGET', key, 'status', 'origin', 'aio_call', 'ttl', 'rate_limit_key')
+local found = redis.call('HMGET', key, 'status', 'origin', 'aio_call', 'ttl', 'rate_limit_key', 'dependency_ids')
 local status, origin = found[1], found[2] or ''
 if found[3] == ARG.token then
   return {REPLY.OK}
@@ -17,6 +17,9 @@ end
 
 redis.call('SADD', K.queues(), K.queue(origin))
 forget(ARG.id, origin, status)
+for _, parent in ipairs(parents_of(ARG.id, found[6])) do
+  redis.pcall('SREM', K.dependents(parent), ARG.id) -- rq enqueues whom it finds there when the parent ends, whatever he does
+end
 redis.call('HSET', key, 'started_at', '', 'ended_at', '', 'worker_name', '', 'aio_call', ARG.token)
 redis.call('HDEL', key, 'result', 'aio_deaths', 'aio_cancel')
 if redis.call('EXISTS', K.results(ARG.id)) == 1 then

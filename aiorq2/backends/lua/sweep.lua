@@ -12,7 +12,10 @@ for _, registry in ipairs({K.finished(ARG.queue), K.failed(ARG.queue)}) do
     removed = removed + redis.call('ZREM', registry, id)
   end
 end
-for _, id in ipairs(redis.call('ZRANGE', K.canceled(ARG.queue), 0, ARG.limit - 1)) do
+-- Those of rq stay for ever, so others are looked at each time.
+local count, limit = redis.call('ZCARD', K.canceled(ARG.queue)), tonumber(ARG.limit)
+local first = count > limit and math.floor(now * 1000) % count or 0
+for _, id in ipairs(redis.call('ZRANGE', K.canceled(ARG.queue), first, first + limit - 1)) do
   if redis.call('EXISTS', K.job(id)) == 0 then
     removed = removed + redis.call('ZREM', K.canceled(ARG.queue), id)
   end

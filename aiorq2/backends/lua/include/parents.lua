@@ -8,11 +8,18 @@ local function policy_of(allow_failure, on_parent_failure)
 end
 
 local function parents_of(child, ids)
-  local ok, parents = pcall(cjson.decode, ids or '')
-  if ok and type(parents) == 'table' then
-    return parents
+  local ok, given = pcall(cjson.decode, ids or '')
+  if not ok or type(given) ~= 'table' then
+    local noted = redis.pcall('SMEMBERS', K.dependencies(child))
+    return noted.err and {} or noted
   end
-  return redis.call('SMEMBERS', K.dependencies(child))
+  local parents = {}
+  for _, parent in ipairs(given) do
+    if type(parent) == 'string' then -- else nobody can have written it who meant a job
+      parents[#parents + 1] = parent
+    end
+  end
+  return parents
 end
 
 -- A parent that is gone counts as done, as in RQ.
