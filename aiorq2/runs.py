@@ -179,7 +179,13 @@ class Runs:
         for claim, outcome in batch:
             self._leases.pop(claim.execution_id, None)
             if claim.execution_id not in refused:
-                self._on_settled(claim, outcome)
+                self._tell_settled(claim, outcome)
+
+    def _tell_settled(self, claim: Claim, outcome: Outcome) -> None:
+        try:
+            self._on_settled(claim, outcome)
+        except Exception:  # what one job holds is no matter of the others'
+            log.exception("job %s: what follows from its end failed", claim.job_id)
 
     def take_strays(self) -> list[tuple[str, str]]:
         """Return what is to be given back, as jobs with their executions; it is the caller's from now on."""
