@@ -198,6 +198,7 @@ class Runs:
 
     async def close(self) -> int:
         """End what is left, and return how many runs cannot be ended: their threads and coroutines outlive the worker."""
+        self.interrupt_all(Reason.SHUTDOWN)  # nobody has, where the worker has failed
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=0.2)
         stuck = {id: run for id, run in self.running.items() if run.is_in_thread}
