@@ -88,6 +88,7 @@ def _watch_parent(parent: int) -> None:
 
 def run_parcel(parcel: Parcel) -> Return:
     """Run a job in this process and return what came of it; never raises."""
+    _die_with_parent()  # another job may have been given the process that was warmed up for this one
     for number in (
         signal.SIGINT,
         signal.SIGTERM,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from secrets import token_hex
 
-from aiorq2.backends.base import Seat
+from aiorq2.backends.base import JobRecord, Seat
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import WorkerNameTaken
 from aiorq2.timing import to_iso
@@ -39,6 +41,7 @@ async def register(
         "last_heartbeat": now,
         "queues": ",".join(queues),
         "pid": os.getpid(),
+        "aio_pids": _pids(),
         "hostname": socket.gethostname(),
         "ip_address": "unknown",
         "version": _version(),
@@ -48,7 +51,7 @@ async def register(
         "aio_lease": str(seat.lease),
     }
     holder = await backend.register(seat, queues, fields, replaces=replaces)
-    if holder is not None and _is_dead_here(holder):
+    if holder is not None and _is_dead_here(JobRecord(seat.worker, holder), backend.time()):
         replaces = holder.get("aio_instance", b"").decode()
         holder = await backend.register(seat, queues, fields, replaces=replaces)
     if holder is not None:
@@ -66,19 +69,42 @@ def _version() -> str:
         return "unknown"
 
 
-def _is_dead_here(holder: Mapping[str, bytes]) -> bool:
-    """Whether the worker of this name ran on this host and is gone."""
-    if holder.get("hostname", b"").decode() != socket.gethostname():
-        return False
+def _pids() -> str:
+    """Return what tells the world of our process id from others: two containers may share a host name, each with a process 1."""
+    if sys.platform != "linux":
+        return sys.platform  # the host is the world
     try:
-        pid = int(holder.get("pid", b""))
-        if (
-            pid == os.getpid()
-        ):  # our own: a worker of this process, or that of a container before this one
-            return holder.get("aio_instance", b"").decode() not in AT_WORK
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return f"unknown/{token_hex(8)}"  # like no other
+
+
+def _is_dead_here(holder: JobRecord, now: float) -> bool:
+    """Whether the worker of this name ran on this host and is gone: as far as its process can be told, else by its silence."""
+    if holder.text("hostname") != socket.gethostname():
+        return False
+    if holder.text("aio_pids") != _pids():
+        return _is_silent(holder, now)
+    pid = holder.number("pid")
+    if (
+        pid == os.getpid()
+    ):  # our own: a worker of this process, or that of a container before this one
+        return holder.text("aio_instance") not in AT_WORK
+    return pid is not None and _is_gone(pid)
+
+
+def _is_gone(pid: int) -> bool:
+    try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except (ValueError, OSError):
+    except (OSError, OverflowError):  # somebody else's, or none
         return False
     return False
+
+
+def _is_silent(holder: JobRecord, now: float) -> bool:
+    """Whether a worker has not been heard of for a whole lease: what it ran may be others' by now."""
+    heard_at, lease = holder.time("last_heartbeat"), holder.real("aio_lease")
+    return heard_at is not None and lease is not None and now - heard_at.timestamp() > lease

@@ -179,7 +179,13 @@ class Runs:
         for claim, outcome in batch:
             self._leases.pop(claim.execution_id, None)
             if claim.execution_id not in refused:
-                self._on_settled(claim, outcome)
+                self._tell_settled(claim, outcome)
+
+    def _tell_settled(self, claim: Claim, outcome: Outcome) -> None:
+        try:
+            self._on_settled(claim, outcome)
+        except Exception:  # what one job holds is no matter of the others'
+            log.exception("job %s: what follows from its end failed", claim.job_id)
 
     def take_strays(self) -> list[tuple[str, str]]:
         """Return what is to be given back, as jobs with their executions; it is the caller's from now on."""
@@ -192,6 +198,7 @@ class Runs:
 
     async def close(self) -> int:
         """End what is left, and return how many runs cannot be ended: their threads and coroutines outlive the worker."""
+        self.interrupt_all(Reason.SHUTDOWN)  # nobody has, where the worker has failed
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=0.2)
         stuck = {id: run for id, run in self.running.items() if run.is_in_thread}

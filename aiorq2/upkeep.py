@@ -16,7 +16,7 @@ from dataclasses import replace
 from aiorq2.backends import sweeping
 from aiorq2.backends.base import Claim, Extended, Seat, Tally
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.errors import AiorqError
+from aiorq2.errors import AiorqError, WorkerNameTaken
 
 log = logging.getLogger("aiorq2.worker")
 
@@ -43,6 +43,7 @@ class Heartbeat(threading.Thread):
         tally: returns the counters; called in this thread.
         on_extended: told, on the loop, what a heartbeat brought back.
         on_cut_off: told, on the loop, that no lease can be trusted any more: Redis was out of reach for a whole one.
+        on_name_taken: told, on the loop, that another worker has this one's name; no heartbeat follows.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Heartbeat(threading.Thread):
         tally: Callable[[], Tally],
         on_extended: Callable[[Extended], None],
         on_cut_off: Callable[[], None],
+        on_name_taken: Callable[[WorkerNameTaken], None],
     ) -> None:
         super().__init__(name=f"aiorq2-heartbeat-{seat.worker}", daemon=True)
         self._backend = backend
@@ -62,6 +64,7 @@ class Heartbeat(threading.Thread):
         self._tally = tally
         self._on_extended = on_extended
         self._on_cut_off = on_cut_off
+        self._on_name_taken = on_name_taken
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._ending = threading.Event()
@@ -136,6 +139,10 @@ class Heartbeat(threading.Thread):
         try:
             async with asyncio.timeout(left_s if left_s > 0 else None):
                 extended = await self._backend.extend(self._seat, claims, self._tally())
+        except WorkerNameTaken as error:
+            self._ending.set()  # no lease can be kept under this name any more
+            self._tell(self._on_name_taken, error)
+            return False
         except Exception as error:  # noqa: BLE001  no duty dies of anything
             _note("the heartbeat", error)
             self.unbroken_since = time.monotonic()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
+from functools import partial
 from secrets import token_hex
 from typing import Any, Never
 
@@ -22,7 +23,7 @@ from aiorq2.backends.health import check_server, reap_after, warn_of_old_workers
 from aiorq2.backends.kept import Source, backend_of
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.commands import parse_command
-from aiorq2.errors import AiorqError, InvalidJobOperation, InvalidOption
+from aiorq2.errors import AiorqError, InvalidJobOperation, InvalidOption, WorkerNameTaken
 from aiorq2.executor import Executor, JobContext
 from aiorq2.job import Job
 from aiorq2.lifespan import Lifespan
@@ -159,6 +160,7 @@ class Worker(Roster):
         self._pump: Pump | None = None
         self._last_tally = Tally()
         self._is_forced = False
+        self._name_taken: WorkerNameTaken | None = None
 
     def __repr__(self) -> str:
         return f"<Worker {self.name}: {', '.join(self.queues)}>"
@@ -203,7 +205,7 @@ class Worker(Roster):
 
         Raises:
             StartupFailed: its ``lifespan`` did not open.
-            WorkerNameTaken: a living worker has this name.
+            WorkerNameTaken: a living worker has this name; or has taken it over, since this one was not heard of for two leases.
             BackendRefused: Redis does not want us, is too old, or (``strict``) may drop jobs.
             BackendUnavailable: only in a burst; otherwise the worker waits for Redis.
 
@@ -222,6 +224,8 @@ class Worker(Roster):
                 await self._flee(pump)
             finally:
                 await self._close(pump)
+        if self._name_taken is not None:
+            raise self._name_taken
         return pump.runs.has_run_jobs
 
     def share(self, slots: Slots) -> None:
@@ -264,7 +268,7 @@ class Worker(Roster):
             raise InvalidJobOperation(f"worker {self.name!r} is working already; make another one")
         if max_jobs is not None and max_jobs < 1:
             raise InvalidOption("max_jobs is at least 1")
-        self._is_forced = False
+        self._is_forced, self._name_taken = False, None
         self._backend = self.backend if burst else self.backend.patient(self._seat.lease)
         self._seat = replace(self._seat, instance=token_hex(8))
         AT_WORK.add(self._seat.instance)
@@ -316,6 +320,7 @@ class Worker(Roster):
             tally=lambda: pump.tally,
             on_extended=self._on_extended,
             on_cut_off=pump.runs.on_cut_off,
+            on_name_taken=partial(self._on_name_taken, pump),
         )
         pump.kept_until = self._heartbeat.kept_until
         self._heartbeat.start()
@@ -396,6 +401,16 @@ class Worker(Roster):
             )
         except AiorqError as error:
             log.error("%s", error)
+
+    def _on_name_taken(self, pump: Pump, error: WorkerNameTaken) -> None:
+        """End, and raise this: what is claimed now would stand among the runs of the other worker, who gives it back."""
+        if pump is not self._pump:
+            return
+        log.error("%s; ending, its %d jobs are cancelled", error, len(pump.runs.running))
+        self._name_taken = error
+        pump.stop()
+        pump.runs.interrupt_all(Reason.LEASE_LOST)
+        asyncio.get_running_loop().call_later(CANCEL_GRACE_S + 0.2, self._task.cancel)
 
     def _on_message(self, message: bytes | None) -> None:
         command = parse_command(message) if message is not None and self._pump is not None else None

@@ -12,7 +12,7 @@ from aiorq2.errors import DeserializationError
 from aiorq2.options import DEFAULT_RESULT_TTL
 from aiorq2.quick import quick_dataclass
 from aiorq2.states import JobStatus, Reply
-from aiorq2.timing import from_iso
+from aiorq2.timing import MAX_SECONDS, from_iso
 
 
 @quick_dataclass()
@@ -53,21 +53,18 @@ class JobRecord:
         """Return a field that holds a JSON list of texts; empty where it is missing or is none."""
         try:
             found = json.loads(self.fields.get(name) or b"[]")
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
         return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
     def reals(self, name: str) -> list[float]:
-        """Return a field that holds a JSON list of numbers; empty where it is missing or is none."""
+        """Return a field that holds a JSON list of durations; empty where it is missing or is none. What no duration can be, be it
+        infinite, is left out."""
         try:
             found = json.loads(self.fields.get(name) or b"[]")
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
-        return (
-            [one for one in found if isinstance(one, int | float)]
-            if isinstance(found, list)
-            else []
-        )
+        return [one for one in found if _is_duration(one)] if isinstance(found, list) else []
 
     @property
     def status(self) -> JobStatus:
@@ -118,6 +115,10 @@ class JobRecord:
     def is_ours(self) -> bool:
         """Whether aiorq2 enqueued the job (else rq did)."""
         return "aio_token" in self.fields
+
+
+def _is_duration(given: object) -> bool:
+    return isinstance(given, int | float) and abs(given) <= MAX_SECONDS  # false for NaN
 
 
 def cron_context(name: str) -> str:

@@ -66,6 +66,8 @@ def _error(word: Reply, verb: str, name: str, status: str) -> AiorqError:
                 f"job {name!r}: cannot {verb}, something that is not a job lies under its key"
             )
         case Reply.NAME_TAKEN:
-            return WorkerNameTaken(f"worker {name!r}: another living worker has this name")
+            return WorkerNameTaken(
+                f"worker {name!r}: cannot {verb} its leases, another worker has this name now; give each its own (--name)"
+            )
         case _:
             return InvalidJobOperation(f"job {name!r}: cannot {verb}, the run has lost its lease")

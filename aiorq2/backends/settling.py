@@ -10,8 +10,9 @@ from typing import Any
 from aiorq2.backends import scripts, wire
 from aiorq2.backends.base import Claim, Seat
 from aiorq2.backends.line import Command
-from aiorq2.outcome import Outcome
-from aiorq2.states import Reply
+from aiorq2.failure import failure_of
+from aiorq2.outcome import Failed, Outcome
+from aiorq2.states import Reply, Verb
 
 log = logging.getLogger("aiorq2.backend")
 
@@ -39,12 +40,12 @@ def ends_of(seat: Seat, ended: Sequence[Ended], command: Callable[..., Command])
     fields: list[list[scripts.Arg]] = []
     alone: list[Ends] = []
     for one in ended:
-        found = wire.plain_end(seat, *one)
-        if found is not None:
+        found = _end_of(seat, *one)
+        if isinstance(found, list):
             plain.append(one)
             fields.append(found)
         else:
-            alone.append(Ends(command(*wire.settle_call(seat, *one)), (one,)))
+            alone.append(Ends(command(*found), (one,)))
     together = [
         Ends(
             command(
@@ -57,6 +58,20 @@ def ends_of(seat: Seat, ended: Sequence[Ended], command: Callable[..., Command])
         for start in range(0, len(plain), MOST)
     ]
     return together + alone
+
+
+def _end_of(
+    seat: Seat, claim: Claim, outcome: Outcome
+) -> list[scripts.Arg] | tuple[Verb, dict[str, scripts.Arg], list[scripts.Arg]]:
+    """Return the arguments of a plain success, or the verb of another end with its own. A run whose end cannot be written, be it
+    for what its job holds, has failed with the reason: it keeps no other from being settled."""
+    try:
+        return wire.plain_end(seat, claim, outcome) or wire.settle_call(seat, claim, outcome)
+    except Exception as error:
+        log.exception("job %s: the end of its run cannot be written; it has failed", claim.job_id)
+        failure = failure_of(error)
+        failed = Failed(outcome.ended_at, failure.error, failure.exc_info)
+        return wire.settle_call(seat, claim, failed)
 
 
 def refused(ends: Sequence[Ends], replies: Sequence[Any]) -> tuple[tuple[Claim, Reply], ...]:

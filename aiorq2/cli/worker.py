@@ -20,6 +20,7 @@ from aiorq2.backends.shards import Shards
 from aiorq2.callables import resolve
 from aiorq2.cli import logs
 from aiorq2.cli.app import application, given_options
+from aiorq2.cli.failures import exit_status
 from aiorq2.cli.options import PROGRAM_KEY, URL_GIVEN, Connection, is_url_given
 from aiorq2.cli.sentry import reporter
 from aiorq2.cli.targets import find_modules_in, import_for
@@ -153,6 +154,9 @@ def _serve(context: click.Context, connection: Connection, settings: dict[str, A
             )
             _leave()
         _leave_soon()
+    except Exception as error:
+        _leave_soon(exit_status(error))
+        raise
     finally:
         runner.close()
     return 0
@@ -242,16 +246,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def _leave() -> None:
+def _leave(status: int = 0) -> None:
     """End the process now, whatever its threads do."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)
 
 
-def _leave_soon() -> None:
+def _leave_soon(status: int = 0) -> None:
     """See to it that a thread that somebody's code has left behind does not keep the process alive for ever."""
-    timer = threading.Timer(LEAVE_AFTER_S, _leave)
+    timer = threading.Timer(LEAVE_AFTER_S, _leave, [status])
     timer.daemon = True
     timer.start()

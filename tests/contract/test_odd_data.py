@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import BackendError
+from aiorq2.outcome import Finished
 from aiorq2.states import JobStatus, Reply, Verb
 from tests.contract import stage
 from tests.contract.stage import OTHER_SEAT, QUEUE, SEAT, TALLY, in_status
@@ -302,6 +305,26 @@ async def test_one_odd_job_keeps_no_other_from_ending(backend: RedisBackend) -> 
 
     assert [(one.job_id, reply) for one, reply in answer.refused] == [("b", Reply.WRONG_TYPE)]
     assert [await stage.status_of(backend, one) for one in "ac"] == ["finished", "finished"]
+
+
+async def test_run_whose_end_cannot_be_written_keeps_no_other_from_ending(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has failed, with the reason."""
+    await stage.add(backend, "a", "b", "c")
+    a, b, c = await stage.claim(backend, count=3)
+    done = stage.OUTCOMES[Verb.FINISH]
+
+    answer = await backend.settle(SEAT, [(a, done), (b, Finished(7.0, b"1", 0, (inf,))), (c, done)])
+
+    assert answer.refused == ()
+    assert [await stage.status_of(backend, one) for one in "abc"] == [
+        "finished",
+        "failed",
+        "finished",
+    ]
+    assert "job b: the end of its run cannot be written" in caplog.text
+    assert "OverflowError" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["finished", "executions", "worker"])

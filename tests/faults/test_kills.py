@@ -12,7 +12,7 @@ import pytest
 from aiorq2 import JobStatus
 from tests.faults import functions
 from tests.faults.figures import Report
-from tests.faults.site import LEASE_S, Site, listens, open_gate
+from tests.faults.site import LEASE_S, Site, exit_status, listens, open_gate
 from tests.support.eventually import eventually
 from tests.support.processes import is_alive
 
@@ -156,6 +156,26 @@ async def test_freeze_beyond_the_lease_loses_the_jobs(site: Site, report: Report
     took = max(cut_at() or ()) - woken_at
     report(f"runs cancelled {took:.2f} s after waking")
     report.figure("woken", round(took, 2))
+
+
+async def test_freeze_ends_a_worker_whose_name_has_gone_to_another(site: Site) -> None:
+    """Frozen until it was forgotten, and replaced under its name: on waking it ends with a status, and its jobs are the heir's."""
+    frozen = await site.worker(name="w")
+    job = await site.queue.enqueue(functions.hang_once, site.ledger)
+    await site.started(job)
+
+    frozen.pause()
+    await asyncio.sleep(2 * LEASE_S + 1)
+    heir = await site.worker(name="w")
+    assert await job.wait(20) == "again"
+    frozen.resume()
+
+    assert (await exit_status(frozen, 10))[0] == 1
+    assert "'w': cannot extend its leases, another worker has this name now" in frozen.output()
+    assert [run.how for run in site.runs_of(job)] == ["cut", "end"]
+    job = await site.queue.enqueue(functions.work, site.ledger, 3)
+    assert await job.wait(20) == 6
+    assert site.runs_of(job)[0].pid == heir.pid
 
 
 async def test_freeze_shorter_than_the_lease_is_nothing(site: Site) -> None:

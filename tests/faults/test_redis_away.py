@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -19,7 +20,7 @@ from tests.faults import functions, outages
 from tests.faults.checker import Evidence, Refusal, overlaps, violations
 from tests.faults.figures import Report
 from tests.faults.outages import Outage
-from tests.faults.site import LEASE_S, Site, cpu_s, exit_status, listens, memory_mb
+from tests.faults.site import LEASE_S, Site, cpu_s, exit_status, listens, memory_mb, open_gate
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
 from tests.support.processes import WorkerProcess
@@ -293,6 +294,28 @@ async def test_redis_away_during_a_burst(site: Site) -> None:
 
     status, _ = await exit_status(worker, 30)
     assert status == 1
+    assert "cannot be reached" in worker.output()
+    assert "Traceback" not in worker.output()
+
+
+@pytest.mark.parametrize(
+    ("function", "how"), [(functions.hang_once_sync, "cut"), (functions.sleep_in_c, None)]
+)
+async def test_redis_away_when_a_job_of_a_burst_ends(
+    site: Site, function: Callable[..., Any], how: str | None
+) -> None:
+    """The burst fails. The thread of another job is told to end; one that hears nothing does not keep the process."""
+    long = await site.queue.enqueue(function, site.ledger)
+    short = await site.queue.enqueue(functions.hold, site.ledger, site.gate())
+    worker = site.start_worker("--burst", lease=60)
+    await site.started(long, short)
+
+    site.server.kill()
+    open_gate(site.gate())
+
+    status, _ = await exit_status(worker, 30)
+    assert status == 1
+    assert [run.how for run in site.runs_of(long)] == [how]
     assert "cannot be reached" in worker.output()
     assert "Traceback" not in worker.output()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aiorq2.backends.base import Seat
+from aiorq2.backends.redis import RedisBackend
 from tests.flow.cli_stage import Stage
 from tests.support import jobs
 from tests.support.processes import WorkerProcess
@@ -112,6 +113,25 @@ def test_worker_with_the_name_of_a_living_one_is_refused(stage: Stage) -> None:
     assert status == 1
     assert "aiorq2: worker 'w-1': a living worker has this name" in output
     assert "Traceback" not in output
+
+
+def test_worker_that_has_lost_its_name_ends(stage: Stage) -> None:
+    """With status 1 and a sentence that says what to do."""
+    seat = Seat("w-1", "other", 15)
+
+    async def take_over(backend: RedisBackend) -> None:
+        (instance,) = await backend.run(["HGET", backend.keys.worker("w-1"), "aio_instance"])
+        await backend.register(seat, ["q"], {"birth": "now"}, replaces=instance.decode())
+
+    with WorkerProcess(["q", "--lease", "1"], name="w-1", env=stage.env) as process:
+        process.wait_for_output("listening on q")
+        stage.library(take_over)
+
+        assert process.wait(10) == 1
+        last = process.output().splitlines()[-1]
+
+    assert last.startswith("aiorq2: worker 'w-1': cannot extend its leases, another worker has")
+    assert last.endswith("give each its own (--name)")
 
 
 @pytest.mark.parametrize(

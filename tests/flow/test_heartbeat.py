@@ -354,6 +354,7 @@ async def test_leases_are_kept_by_heartbeats_that_arrive(backend: RedisBackend) 
         tally=Tally,
         on_extended=lambda extended: None,
         on_cut_off=lambda: None,
+        on_name_taken=lambda error: None,
     )
     now = time.monotonic()
     old, young = now - 2 * LEASE, now - LEASE / 2

@@ -57,6 +57,24 @@ async def test_intervals_are_used_in_order_and_the_last_one_stays(backend: Redis
     assert waits == [100, 200, 200]
 
 
+@pytest.mark.parametrize(
+    "intervals",
+    ["[Infinity]", "[NaN, -Infinity]", "[1e300]", '["soon"]', "[" * 100_000],
+    ids=range(5),
+)
+async def test_intervals_that_are_none_are_left_out(backend: RedisBackend, intervals: str) -> None:
+    """Whatever another program has written there: the job is repeated at once, and the worker goes on."""
+    job = await Queue("q", backend).enqueue(jobs.record, "x")
+    key = backend.keys.job(job.id)
+    await backend.run(["HSET", key, "repeats_left", 1, "repeat_intervals", intervals])
+
+    await drain(backend)
+
+    assert jobs.recorded == ["x"] * 2
+    assert await job.get_status() == "finished"
+    assert job.repeat_intervals == [0]
+
+
 async def test_wait_is_for_the_last_run(backend: RedisBackend) -> None:
     """A job between two runs has not ended; what it returned meanwhile can be read."""
     job = await Queue("q", backend).enqueue(jobs.record, "x", repeat=Repeat(1, interval=60))

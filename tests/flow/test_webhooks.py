@@ -151,6 +151,26 @@ async def test_nothing_that_goes_wrong_has_an_effect(
     assert "s3cret" not in " ".join(warnings)
 
 
+@pytest.mark.parametrize(
+    "field",
+    ['[{"url": 5, "job_status": "finished"}]', '[{"url": null}]', "[5]", "5", "[" * 100_000],
+    ids=range(5),
+)
+async def test_webhooks_that_cannot_be_read_are_left_out(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture, field: str
+) -> None:
+    """Whatever another program has written there: the job has ended, and the worker goes on."""
+    queue = Queue("q", backend)
+    broken, good = [await queue.enqueue(jobs.nothing) for _ in range(2)]
+    await backend.run(["HSET", backend.keys.job(broken.id), "webhooks", field])
+
+    await drain(backend, concurrency=1)
+
+    assert await broken.is_finished()
+    assert await good.is_finished()
+    assert f"job {broken.id}: its webhooks cannot be read" in caplog.text
+
+
 async def test_slow_server_holds_up_nobody(backend: RedisBackend, server: Server) -> None:
     """A few calls are under way at a time; jobs go on, and the rest waits its turn."""
     server.is_slow = True

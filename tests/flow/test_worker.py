@@ -25,10 +25,12 @@ from aiorq2 import (
     WorkerNameTaken,
     registering,
 )
+from aiorq2.aftermath import Aftermath
 from aiorq2.backends import connect
+from aiorq2.backends.base import Claim
 from aiorq2.backends.inspect import WorkerRecord
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.errors import JobCancelled
+from aiorq2.errors import BackendUnavailable, JobCancelled
 from aiorq2.executor import Executor
 from aiorq2.outcome import Outcome
 from aiorq2.run import Run
@@ -775,6 +777,53 @@ async def test_fault_of_the_worker_itself_costs_one_job_and_not_the_worker(
         await bad.wait(timeout=5)
     assert await good.wait(timeout=5) == 3
     assert "the worker failed to run it" in caplog.text
+
+
+async def test_fault_in_what_follows_the_end_of_a_job_costs_nothing(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged with the job; that one has ended, and the others go on."""
+
+    def settled(aftermath: Aftermath, claim: Claim, outcome: Outcome) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Aftermath, "settled", settled)
+    queue = Queue("q", backend)
+    both = [await queue.enqueue(jobs.add, 1, 2) for _ in range(2)]
+
+    await drain(backend, concurrency=1)
+
+    assert [await job.wait(timeout=5) for job in both] == [3, 3]
+    for job in both:
+        assert f"job {job.id}: what follows from its end failed" in caplog.text
+
+
+async def test_worker_that_fails_tells_its_jobs_to_end(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those in threads: others will run them, and they must not go on beside that."""
+    original = RedisBackend.settle
+
+    async def settle(self: RedisBackend, seat: Any, ended: Any, request: Any = None) -> Any:
+        if ended:
+            raise BackendUnavailable("away")
+        return await original(self, seat, ended, request)
+
+    monkeypatch.setattr(RedisBackend, "settle", settle)
+    queue = Queue("q", backend)
+    long = await queue.enqueue(jobs.slow_sync, 20)
+    await queue.enqueue(jobs.wait_gate, "g")
+    worker = Worker("q", backend)
+    working = asyncio.create_task(worker.work(burst=True))
+    await eventually(long.is_started)
+    await eventually(lambda: gates["g"].arrivals == 1)
+
+    gates["g"].open()
+
+    with pytest.raises(BackendUnavailable):
+        async with asyncio.timeout(5):
+            await working
+    assert worker.stuck_threads == 0
 
 
 # -- where -------------------------------------------------------------------------------------------
