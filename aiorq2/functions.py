@@ -20,7 +20,6 @@ from aiorq2.job_options import (
     checked_options,
     cron_options,
     enqueue_options,
-    in_zone,
     refuse_for_recurring,
     scheduler_options,
     split_options,
@@ -260,8 +259,6 @@ class Preset:
     ) -> Job | CronJob:
         """Enqueue a call at its time, once or several times."""
         options = self._all("schedule", args, kwargs, options)
-        if isinstance(when, datetime):
-            when = in_zone(when, self._helper.rq.settings().timezone)
         told = scheduler_options(options)
         if isinstance(told.get("repeat"), Repeat):  # RQ's: after each success, a job of its own
             return await self._enqueue_at(when, args, kwargs, options)

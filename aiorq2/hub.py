@@ -330,6 +330,7 @@ class RQ(Configurable):
             is_async=settings.is_async,
             serializer=settings.serializer,
             results=settings.results,
+            timezone=settings.timezone,
             job_class=load_class(settings.job_class, Job, "job_class"),
             job_context=self.job_context(),
             carry=None if type(self).carry is RQ.carry else self.carry,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from aiorq2.cron import in_zone
 from aiorq2.errors import InvalidOption
 from aiorq2.options import EnqueueOptions, Offload, Retry
 from aiorq2.terms import Callback, Durable, OnParentFailure, RateLimit, Repeat, Webhook
@@ -158,21 +158,7 @@ def cron_options(options: Mapping[str, Any], zone: str) -> dict[str, Any]:
     for name in CRON - JOB:
         value = options.get(name)
         if value is not None:
-            told[name] = in_zone(value, zone) if isinstance(value, datetime) else value
+            told[name] = in_zone(value, zone)
     told.setdefault("timezone", zone)
     told.pop("durable", None)  # refused where it asks for something
     return told
-
-
-def in_zone(moment: datetime, zone: str) -> datetime:
-    """Return a point in time that names no zone as one of ``zone``.
-
-    Raises:
-        InvalidOption: there is no such zone.
-    """
-    if moment.tzinfo is not None:
-        return moment
-    try:
-        return moment.replace(tzinfo=ZoneInfo(zone))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidOption(f"timezone={zone!r:.60}: there is no such time zone") from None
