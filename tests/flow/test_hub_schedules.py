@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aiorq2 import RQ, Job, JobStatus, Repeat
+from aiorq2 import RQ, Job, JobStatus, Repeat, Webhook
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.cron_jobs import CronJob
 from aiorq2.errors import (
@@ -328,6 +328,20 @@ async def test_declared_entries_are_written_when_a_worker_starts(rq: RQ) -> None
     assert (other.origin, other.policies.overlap) == ("high", "skip")
     for one in (noon, other):
         await one.cancel()
+
+
+async def test_an_iterator_that_is_declared_is_kept(rq: RQ) -> None:
+    """The entry is looked at when it is declared and again whenever it is written."""
+    hook = Webhook("http://localhost/", "failed")
+    rq.cron("0 0 12 * * ?", name="noon", webhooks=iter([hook]))(nothing)
+
+    for done in (await rq.sync_crons(), await rq.sync_crons()):
+        assert done.removed == done.updated == ()
+
+    run = await (await CronJob.fetch("noon", rq.backend)).run_now()
+    assert run.webhooks == [hook]
+    await rq.get_scheduler().cancel("noon")
+    await rq.get_queue().empty()
 
 
 @pytest.mark.parametrize("burst", [True, False])
