@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from aiorq2.backends import crons, inspect, scheduled
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.cron import in_zone
 from aiorq2.cron_jobs import CronJob
 from aiorq2.errors import NoSuchCronJobError
 from aiorq2.job import Job
@@ -23,6 +24,7 @@ class Agenda:
     queue_name: str
     backend: RedisBackend
     serializer: Serializer
+    timezone: str
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.queue_name}>"
@@ -122,7 +124,7 @@ class Agenda:
         if until is None:
             return None
         if isinstance(until, datetime):
-            return as_utc(until).timestamp()
+            return as_utc(in_zone(until, self.timezone)).timestamp()
         if isinstance(until, timedelta):
             return await crons.now(self.backend) + until.total_seconds()
         return float(until)

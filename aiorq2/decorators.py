@@ -10,6 +10,7 @@ from aiorq2.backends.kept import Source
 from aiorq2.callables import cut_repr
 from aiorq2.errors import InvalidFunction
 from aiorq2.job import Job
+from aiorq2.job_options import lasting
 from aiorq2.options import EnqueueOptions
 from aiorq2.queue import Queue
 from aiorq2.timing import Duration
@@ -67,7 +68,8 @@ class job:  # noqa: N801  RQ's name
         **options: Any,
     ) -> None:
         given = {"job_timeout": timeout, "result_ttl": result_ttl, "ttl": ttl}
-        self._options = {**options, **{k: v for k, v in given.items() if v is not None}}
+        told = {**options, **{k: v for k, v in given.items() if v is not None}}
+        self._options = {name: lasting(value) for name, value in told.items()}
         EnqueueOptions.checked(**self._options)
         self._queue = queue
         self._queue_class = queue_class or Queue

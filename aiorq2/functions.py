@@ -20,7 +20,7 @@ from aiorq2.job_options import (
     checked_options,
     cron_options,
     enqueue_options,
-    in_zone,
+    lasting,
     refuse_for_recurring,
     scheduler_options,
     split_options,
@@ -63,7 +63,7 @@ class Default(Generic[V]):
         return self if helper is None else helper.defaults.get(self._name)
 
     def __set__(self, helper: JobFunctions, value: V | None) -> None:
-        helper.defaults[self._name] = value
+        helper.defaults[self._name] = lasting(value)
 
 
 class JobFunctions:
@@ -100,10 +100,9 @@ class JobFunctions:
     on_parent_failure = Default[Any]()
 
     def __init__(self, rq: Hub, wrapped: Callable[..., Any], options: Mapping[str, Any]) -> None:
-        checked_options(options, JOB)
         self.rq = rq
         self.wrapped = wrapped
-        self.defaults: dict[str, Any] = dict(options)
+        self.defaults: dict[str, Any] = dict(checked_options(options, JOB))
         if self.defaults.get("repeat") is not None:  # of each job, after its success
             self.defaults["repeat"] = as_repeat(self.defaults["repeat"])
         self._check = CallCheck(wrapped)
@@ -260,8 +259,6 @@ class Preset:
     ) -> Job | CronJob:
         """Enqueue a call at its time, once or several times."""
         options = self._all("schedule", args, kwargs, options)
-        if isinstance(when, datetime):
-            when = in_zone(when, self._helper.rq.settings().timezone)
         told = scheduler_options(options)
         if isinstance(told.get("repeat"), Repeat):  # RQ's: after each success, a job of its own
             return await self._enqueue_at(when, args, kwargs, options)

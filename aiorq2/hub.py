@@ -21,7 +21,7 @@ from aiorq2.executor import JobContext
 from aiorq2.functions import JobFunctions
 from aiorq2.hooks import Hooks
 from aiorq2.job import Job
-from aiorq2.job_options import JOB, AnyOptions, MoreOptions, checked_options
+from aiorq2.job_options import CRON, JOB, AnyOptions, MoreOptions, checked_options
 from aiorq2.queue import Queue
 from aiorq2.runs import ExceptionHandler
 from aiorq2.scheduler import Scheduler
@@ -222,8 +222,8 @@ class RQ(Configurable):
                 raise InvalidOption(f"job({func_or_queue!r}, queue=…): name one queue")
             if func_or_queue:
                 told["queue"] = func_or_queue
-            checked_options(told, JOB)
-            return lambda func: self._job_of(func, told)
+            kept = checked_options(told, JOB)
+            return lambda func: self._job_of(func, kept)
         return self._job_of(func_or_queue, told)
 
     def _job_of(self, given: Any, options: Mapping[str, Any]) -> Any:
@@ -269,6 +269,8 @@ class RQ(Configurable):
             InvalidOption: something else cannot, or the name is taken.
         """
 
+        kept = checked_options(options, CRON)
+
         def declare(given: Any) -> Any:
             helper = self._helper_of(given)
             entry = DeclaredCron(
@@ -277,7 +279,7 @@ class RQ(Configurable):
                 helper.wrapped,
                 tuple(args),
                 dict(kwargs or {}),
-                options,
+                kept,
             )
             self._declarations.add(entry, helper)
             return given
@@ -330,6 +332,7 @@ class RQ(Configurable):
             is_async=settings.is_async,
             serializer=settings.serializer,
             results=settings.results,
+            timezone=settings.timezone,
             job_class=load_class(settings.job_class, Job, "job_class"),
             job_context=self.job_context(),
             carry=None if type(self).carry is RQ.carry else self.carry,

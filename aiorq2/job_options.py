@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from aiorq2.cron import in_zone
 from aiorq2.errors import InvalidOption
 from aiorq2.options import EnqueueOptions, Offload, Retry
 from aiorq2.terms import Callback, Durable, OnParentFailure, RateLimit, Repeat, Webhook
@@ -97,7 +97,7 @@ def split_options(
 
 
 def checked_options(options: Mapping[str, Any], names: Iterable[str] = ANY) -> Mapping[str, Any]:
-    """Return options if each is one and can be meant; what depends on the call they are for is checked there.
+    """Return options, to be kept, if each is one and can be meant; what depends on the call they are for is checked there.
 
     Raises:
         InvalidOption: the message names the option, and the one that may have been meant.
@@ -106,11 +106,17 @@ def checked_options(options: Mapping[str, Any], names: Iterable[str] = ANY) -> M
         meant = meant_option(name, names)
         hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(sorted(names))}"
         raise InvalidOption(f"unknown option {name!r}; {hint}")
-    words = enqueue_options(options)
+    kept = {name: lasting(value) for name, value in options.items()}
+    words = enqueue_options(kept)
     if "unique" in words:
         words.setdefault("job_id", "-")  # it will be given with the call
     EnqueueOptions.checked(**words)
-    return options
+    return kept
+
+
+def lasting(value: Any) -> Any:
+    """Return a value that can be read for every call: an iterator, which is used up by the first look at it, as a list."""
+    return list(value) if isinstance(value, Iterator) else value
 
 
 def enqueue_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,21 +164,7 @@ def cron_options(options: Mapping[str, Any], zone: str) -> dict[str, Any]:
     for name in CRON - JOB:
         value = options.get(name)
         if value is not None:
-            told[name] = in_zone(value, zone) if isinstance(value, datetime) else value
+            told[name] = in_zone(value, zone)
     told.setdefault("timezone", zone)
     told.pop("durable", None)  # refused where it asks for something
     return told
-
-
-def in_zone(moment: datetime, zone: str) -> datetime:
-    """Return a point in time that names no zone as one of ``zone``.
-
-    Raises:
-        InvalidOption: there is no such zone.
-    """
-    if moment.tzinfo is not None:
-        return moment
-    try:
-        return moment.replace(tzinfo=ZoneInfo(zone))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidOption(f"timezone={zone!r:.60}: there is no such time zone") from None

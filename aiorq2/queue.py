@@ -18,6 +18,7 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.shards import Shards
 from aiorq2.backends.wire import record_of_spec
 from aiorq2.contents import QueueContents
+from aiorq2.cron import checked_zone, in_zone
 from aiorq2.drafts import Draft, Func, arguments_of, refuse_unknown, split_options
 from aiorq2.errors import (
     DuplicateJobError,
@@ -62,6 +63,7 @@ class Queue(QueueContents):
         payload_limit: bytes that the arguments, and the meta, of a job may take.
         durable: how many replicas of Redis must have a job before its enqueueing returns, unless it says otherwise: a number, or
             ``Durable(replicas, timeout)``.
+        timezone: the zone of datetimes that name none, such as ``"Europe/Berlin"``.
         connection: RQ's word for ``backend``; a URL or a ``redis.asyncio.Redis``.
         job_class: what the handles on its jobs are: ``Job``, or a class that is derived from it.
         job_context: what jobs run in with ``is_async=False``; as for ``Worker``.
@@ -85,6 +87,7 @@ class Queue(QueueContents):
         results: ResultStore = "hash",
         payload_limit: int = PAYLOAD_LIMIT,
         durable: Durable | int | None = None,
+        timezone: str = "UTC",
         connection: Source | Shards | None = None,
         job_class: type[Job] = Job,
         job_context: JobContext | None = None,
@@ -103,6 +106,7 @@ class Queue(QueueContents):
         self.serializer = resolve_serializer(serializer)
         self.results = results
         self.payload_limit = payload_limit
+        self.timezone = checked_zone(timezone)
         self.job_class = job_class
         self.job_context = job_context
         self._carry = carry
@@ -138,16 +142,19 @@ class Queue(QueueContents):
         return await self._enqueue(f, args, kwargs, checked)
 
     async def enqueue_at(self, moment: datetime, f: Func, /, *args: Any, **kwargs: Any) -> Job:
-        """Enqueue ``f(*args, **kwargs)`` at a point in time; a naive ``datetime`` is UTC (in RQ it is local time). One that is past
-        is due at once. Options as for ``enqueue``. Redis: 1 call.
+        """Enqueue ``f(*args, **kwargs)`` at a point in time; a naive ``datetime`` is in the queue's ``timezone`` (in RQ it is local
+        time). One that is past is due at once. Options as for ``enqueue``. Redis: 1 call.
         """
         if not isinstance(moment, datetime):
             raise InvalidOption(f"enqueue_at: a datetime is needed, not {type(moment).__name__}")
-        return await self._schedule(f, args, kwargs, due_at=as_utc(moment).timestamp())
+        return await self._schedule(f, args, kwargs, due_at=self._instant(moment))
 
     async def enqueue_in(self, delay: Duration, f: Func, /, *args: Any, **kwargs: Any) -> Job:
         """Enqueue ``f(*args, **kwargs)`` after a ``timedelta`` (or seconds, or "1h30m"), by Redis' clock. Redis: 1 call."""
         return await self._schedule(f, args, kwargs, due_in=seconds(delay, name="enqueue_in"))
+
+    def _instant(self, moment: datetime) -> float:
+        return as_utc(in_zone(moment, self.timezone)).timestamp()
 
     async def _schedule(
         self,
@@ -190,7 +197,7 @@ class Queue(QueueContents):
 
         Redis: 1 call.
         """
-        due_at = as_utc(moment).timestamp()
+        due_at = self._instant(moment)
         if job.spec is None:
             _refuse_duplicate(job, unique)
             await self.backend.reschedule(job.id, due_at)

@@ -10,7 +10,7 @@ from uuid import uuid4
 from aiorq2.agenda import Agenda, id_of
 from aiorq2.backends import connect, crons
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.cron import Dialect, local_timezone
+from aiorq2.cron import Dialect, checked_zone, in_zone, local_timezone
 from aiorq2.cron_drafts import write
 from aiorq2.cron_jobs import CronJob
 from aiorq2.cron_spec import CronSpec
@@ -33,8 +33,7 @@ Func = Callable[..., Any] | str
 class Scheduler(Agenda):
     """Schedule jobs, once or again and again, with the names and the arguments of the rq-scheduler package.
 
-    Making one touches no network. Workers carry out what is scheduled for their queues; ``run()`` does it for all queues, where
-    there is no worker that may.
+    Making one touches no network. Workers carry out what is scheduled for their queues; ``run()`` does it for all, where none may.
 
     Args:
         queue: the queue of what is scheduled, unless it says otherwise: a name or a ``Queue``. Of several shards, the scheduler is
@@ -44,6 +43,7 @@ class Scheduler(Agenda):
         serializer: as the queues'.
         handle_signals: have SIGTERM and SIGINT end ``run()``; default: in the main thread, unless somebody else handles them.
         prepare: awaited by ``run()`` before it looks for the first time, with the backend that it goes by.
+        timezone: the zone of datetimes and of patterns that name none; default: that of a ``Queue`` that is given, else UTC.
         connection: RQ's word for ``backend``.
 
     >>> scheduler = Scheduler("low", backend=backend)
@@ -60,6 +60,7 @@ class Scheduler(Agenda):
         serializer: str | Serializer | object | None = None,
         handle_signals: bool | None = None,
         prepare: Prepare | None = None,
+        timezone: str | None = None,
         connection: Any = None,
     ) -> None:
         if backend is not None and connection is not None:
@@ -73,6 +74,7 @@ class Scheduler(Agenda):
         self.queue_name = checked_name(getattr(queue, "name", queue), "queue")
         self.interval = seconds(interval, name="interval", minimum=0.1)
         self.serializer = resolve_serializer(serializer)
+        self.timezone = checked_zone(timezone or getattr(queue, "timezone", "UTC"))
         self._queue = queue if isinstance(queue, Queue) else None
         self._handle_signals = handle_signals
         self._prepare = prepare
@@ -85,7 +87,7 @@ class Scheduler(Agenda):
     ) -> Job:
         """Have ``func(*args, **kwargs)`` run at a point in time, as ``Queue.enqueue_at`` does. Redis: 1 call."""
         queue = self._queue_for(kwargs.pop("queue_name", None))
-        return await queue.enqueue_at(scheduled_time, func, *args, **kwargs)
+        return await queue.enqueue_at(in_zone(scheduled_time, self.timezone), func, *args, **kwargs)
 
     async def enqueue_in(
         self, time_delta: Duration, func: Func, /, *args: Any, **kwargs: Any
@@ -148,7 +150,7 @@ class Scheduler(Agenda):
         """Have ``func`` run at a time, or after a while, and again every ``interval``.
 
         Args:
-            scheduled_time: of the first run: a ``datetime`` (naive: UTC), or a ``timedelta`` or seconds from now.
+            scheduled_time: of the first run: a ``datetime``, or a ``timedelta`` or seconds from now.
             interval: seconds between two runs; they are counted from the first and do not drift.
             repeat: how many *more* runs there are after the first; None with an interval: no end to them. Without an interval, that
                 is the time to the first run, where it was given as such.
@@ -163,13 +165,14 @@ class Scheduler(Agenda):
 
         Redis: 1 call; 3 for what recurs.
         """
+        scheduled_time = in_zone(scheduled_time, self.timezone)
         named = {
             "job_timeout": timeout,
             "result_ttl": result_ttl,
             "ttl": ttl,
             "description": description,
             "meta": meta,
-            **options,
+            **{one: in_zone(value, self.timezone) for one, value in options.items()},
         }
         told = {name: value for name, value in named.items() if value is not None}
         if interval is None and repeat is not None:
@@ -209,7 +212,7 @@ class Scheduler(Agenda):
         use_local_timezone: bool = False,
         *,
         name: str | None = None,
-        timezone: str = "UTC",
+        timezone: str | None = None,
         dialect: Dialect = "auto",
         **options: Any,
     ) -> CronJob:
@@ -222,7 +225,7 @@ class Scheduler(Agenda):
             id: what the ids of its jobs begin with; also the name, if none is given.
             use_local_timezone: the pattern is meant in this machine's time zone.
             name: of the entry; by default made out of the declaration.
-            timezone: the zone in which the pattern is meant, such as ``"Europe/Berlin"``.
+            timezone: the zone in which the pattern is meant, such as ``"Europe/Berlin"``; default: the scheduler's.
             dialect: see ``CronPattern``.
             options: policies (``catch_up``, ``grace``, ``overlap``, ``jitter``, ``start``, ``end``), and options of ``enqueue``.
 
@@ -237,7 +240,8 @@ class Scheduler(Agenda):
         spec = CronSpec.of(
             name if name is not None else id, func, args or (), kwargs, pattern=cron_string, id=id, timeout=timeout,
             queue=queue_name or self.queue_name, repeat=repeat, dialect=dialect,
-            timezone=local_timezone() if use_local_timezone else timezone, **told, **options,
+            timezone=local_timezone() if use_local_timezone else timezone or self.timezone, **told,
+            **{one: in_zone(value, self.timezone) for one, value in options.items()},
         )  # fmt: skip
         return await self._write(spec, "update")
 
@@ -259,7 +263,7 @@ class Scheduler(Agenda):
             await self.backend.cancel(id_of(job))
 
     async def change_execution_time(self, job: Job | CronJob | str, date_time: datetime) -> None:
-        """Have a scheduled job, or the next run of a recurring entry, at another time; a naive ``datetime`` is UTC.
+        """Have a scheduled job, or the next run of a recurring entry, at another time.
 
         Raises:
             NoSuchJobError: there is neither.
@@ -269,11 +273,12 @@ class Scheduler(Agenda):
         """
         if not isinstance(date_time, datetime):
             raise InvalidOption(f"a datetime is needed, not {type(date_time).__name__}")
+        moment = as_utc(in_zone(date_time, self.timezone))
         entry = await self.entry_of(job)
         if entry is not None:
-            await entry.move(date_time)
+            await entry.move(moment)
         else:
-            await self.backend.reschedule(id_of(job), as_utc(date_time).timestamp())
+            await self.backend.reschedule(id_of(job), moment.timestamp())
 
     async def sync(
         self,
@@ -368,13 +373,12 @@ class Scheduler(Agenda):
         named: Mapping[str, Any],
         queue_name: str | None,
     ) -> Job:
-        options = EnqueueOptions.checked(**named)
         is_date = isinstance(scheduled_time, datetime)
         return await self._queue_for(queue_name).schedule_call(
             func,
             tuple(args or ()),
             dict(kwargs or {}),
-            options,
+            EnqueueOptions.checked(**named),
             due_at=as_utc(scheduled_time).timestamp() if is_date else None,  # type: ignore[arg-type]
             due_in=None if is_date else seconds(scheduled_time, name="scheduled_time"),  # type: ignore[arg-type]
         )

@@ -54,8 +54,8 @@ def connect(
             ``redis+cluster://host1,host2``, ``memory://name`` (inside this process, shared by name), or a ``redis.asyncio.Redis``,
             of which only the address and the credentials are used. ``rq.connection`` stands for ``rq.backend``, as it is.
             Default: ``AIORQ2_URL``, ``RQ_REDIS_URL`` or ``REDIS_URL`` in the environment, else ``redis://localhost:6379/0``.
-        key_prefix: what every key begins with; default ``RQ_KEY_PREFIX`` in the environment, else ``rq``, and ``{rq}`` in a
-            cluster.
+        key_prefix: what every key begins with; default ``AIORQ2_KEY_PREFIX`` or ``RQ_KEY_PREFIX`` in the environment, else
+            ``rq``, and ``{rq}`` in a cluster.
         retry_for: seconds for which a call is repeated while Redis is away; None for ever.
         timeout: seconds after which a silent Redis counts as away.
         shards: return so many backends, as ``Shards``, each with a key prefix of its own (``{rq0}``, ``{rq1}`` …); ``source`` may
@@ -71,7 +71,7 @@ def connect(
     if source is None:
         source = url_in_environment() or DEFAULT_URL
     usual = "{rq}" if isinstance(source, str) and source.startswith(CLUSTER) else "rq"
-    prefix = key_prefix if key_prefix is not None else os.environ.get("RQ_KEY_PREFIX", usual)
+    prefix = key_prefix if key_prefix is not None else _first_set(_PREFIXES) or usual
     if not PREFIX_PATTERN.fullmatch(prefix):
         raise InvalidOption(
             f"key_prefix {prefix[:60]!r}: letters, digits and _ . : {{ }} - are allowed"
@@ -101,17 +101,23 @@ def connect(
 
 def url_in_environment() -> str | None:
     """Return the URL that the environment names, if it does."""
-    return next((os.environ[name] for name in _VARIABLES if os.environ.get(name)), None)
+    return _first_set(_URLS)
 
 
-_VARIABLES = ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL")
+_URLS = ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL")
+_PREFIXES = ("AIORQ2_KEY_PREFIX", "RQ_KEY_PREFIX")
+"""Those that the commands read, in their order: a worker and a program that share an environment have to meet."""
+
+
+def _first_set(variables: tuple[str, ...]) -> str | None:
+    return next((os.environ[name] for name in variables if os.environ.get(name)), None)
 
 
 def _shards(source: Any, count: int, key_prefix: str | None, **options: Any) -> Shards:
     sources = list(source) if isinstance(source, list | tuple) else [source]
     if not sources or len(sources) > count:
         raise InvalidOption(f"shards={count}: 1 to {count} URLs are needed, not {len(sources)}")
-    prefix = key_prefix if key_prefix is not None else os.environ.get("RQ_KEY_PREFIX", "rq")
+    prefix = key_prefix if key_prefix is not None else _first_set(_PREFIXES) or "rq"
     return Shards(
         [
             connect(sources[number % len(sources)], key_prefix=prefix_of(prefix, number), **options)

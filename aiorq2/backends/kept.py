@@ -16,7 +16,7 @@ from aiorq2.errors import InvalidOption
 Source = RedisBackend | Redis | str
 """What says where jobs live: a backend, a client of redis-py of which the address is used, or a URL."""
 
-_SETTINGS = ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL", "RQ_KEY_PREFIX")
+_SETTINGS = ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL", "AIORQ2_KEY_PREFIX", "RQ_KEY_PREFIX")
 
 
 def backend_of(backend: Source | None = None, connection: Source | None = None) -> RedisBackend:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from aiorq2.cli.options import Connection, option, point, rq_of
-from aiorq2.cli.targets import import_for
+from aiorq2.cli.options import Connection, Home, option, point, rq_of
+from aiorq2.cli.targets import find_modules_in, import_for
 from aiorq2.errors import InvalidOption
 from aiorq2.hub import RQ
+from aiorq2.queue import Queue
+from aiorq2.serializers import resolve
 
 app_option = option(
     "-A", "--app", metavar="MODULE[:NAME]",
@@ -40,6 +43,38 @@ def application(path: str | None, context: click.Context, connection: Connection
     if path is not None:
         return load_app(path, context, connection)
     return rq_of(context)
+
+
+def connected(path: str | None, context: click.Context, connection: Connection) -> Connection:
+    """Return the connection of the application that a command goes by; what was given where there is none."""
+    if path is not None:
+        find_modules_in()
+    return replace(connection, rq=application(path, context, connection))
+
+
+def with_defaults(asked: dict[str, Any], rq: RQ | None) -> dict[str, Any]:
+    """Return the options of a job; what nobody gave is the application's to say, as it is for jobs that its code enqueues."""
+    usual: dict[str, Any] = {"queue": "default"}
+    if rq is not None:
+        own = rq.settings()
+        usual = {
+            "queue": own.default_queue,
+            "timeout": own.default_timeout,
+            "result_ttl": own.default_result_ttl,
+            "timezone": own.timezone,
+        }
+    return asked | {name: value for name, value in usual.items() if asked.get(name, value) is None}
+
+
+def queue_of(connection: Connection, name: str, home: Home, serializer: Any) -> Queue:
+    """Return the queue of this name, the application's where a command goes by one; ``serializer`` if one was given."""
+    if connection.rq is None:
+        return Queue(name, home, serializer=serializer)
+    queue = connection.rq.get_queue(name)
+    if serializer:
+        queue = queue.named(name)  # a copy: the application's is not for this command to change
+        queue.serializer = resolve(serializer)
+    return queue
 
 
 def given_options(context: click.Context, settings: dict[str, Any]) -> dict[str, Any]:

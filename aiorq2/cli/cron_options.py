@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import click
 
+from aiorq2.cli.app import app_option
 from aiorq2.cli.options import connection_options, duration, option, queue_name
 from aiorq2.cron import Dialect
 from aiorq2.rhythm import CatchUp, Overlap
@@ -42,9 +43,9 @@ queue_option = partial(shown, "-q", "--queue", default="default", callback=queue
 _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     option("--pattern", metavar="TEXT", help="When: a cron pattern, such as '0 12 * * *'."),
     option("--interval", metavar="DURATION", help="When: every so often, such as 5m."),
-    shown("--timezone", default="UTC", help="The zone in which the pattern is meant."),
+    option("--timezone", help="The zone in which the pattern is meant. Default: UTC, or the application's."),
     shown("--dialect", type=_one_of(Dialect), default="auto", help="How the pattern is read."),
-    queue_option(help="The queue of its jobs."),
+    option("-q", "--queue", callback=queue_name, help="The queue of its jobs. Default: default, or the application's."),
     lasting("--timeout", callback=duration(0.001, infinite=True), help="How long a run may take; -1: any time."),
     lasting("--result-ttl", callback=duration(infinite=True), help="How long results are kept; -1: for ever."),
     lasting("--ttl", callback=duration(0.001), help="How long a job may wait before it is dropped."),
@@ -57,6 +58,7 @@ _DECORATORS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     dated("--start", help="No run before."),
     dated("--end", help="No run after."),
     serializer_option,
+    app_option,
     connection_options,
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.cli.app import connected, queue_of, with_defaults
 from aiorq2.cli.arguments import parse_arguments
 from aiorq2.cli.cron_options import entry_options, queue_option, serializer_option
 from aiorq2.cli.failures import EXIT_FAILURE
@@ -20,6 +21,7 @@ from aiorq2.cli.plain_text import printable
 from aiorq2.cli.show_crons import as_json, moment
 from aiorq2.cli.targets import load_target
 from aiorq2.connections import DEFAULT
+from aiorq2.cron import in_zone
 from aiorq2.cron_drafts import write
 from aiorq2.cron_jobs import CronJob
 from aiorq2.cron_spec import CronSpec
@@ -27,7 +29,6 @@ from aiorq2.cron_sync import Synced
 from aiorq2.errors import InvalidOption
 from aiorq2.hub import RQ
 from aiorq2.migration import SCHEDULED_JOBS, Import, import_rq_scheduler
-from aiorq2.queue import Queue
 from aiorq2.scheduler import Scheduler
 
 _FOLDER = click.Path(exists=True, file_okay=False)
@@ -38,23 +39,27 @@ _FOLDER = click.Path(exists=True, file_okay=False)
 @click.argument("function")
 @click.argument("arguments", nargs=-1, metavar="[ARGS]...")
 @entry_options
-def add(connection: Connection, **asked: Any) -> None:
+@click.pass_context
+def add(context: click.Context, /, connection: Connection, app: str | None, **asked: Any) -> None:
     """Have FUNCTION, a dotted name that workers can import, run again and again with ARGS, under a NAME; an entry of this name is
     changed. ARGS are written as for `aiorq2 enqueue`.
     """
     args, kwargs = parse_arguments(asked.pop("arguments"))
     name, function = asked.pop("name"), asked.pop("function")
-    serializer = connection.serializer(asked.pop("serializer"))
+    serializer = asked.pop("serializer")
+    connection = connected(app, context, connection)
+    zone = "UTC" if connection.rq is None else connection.rq.settings().timezone
+    options = with_defaults(asked, connection.rq)
     spec = CronSpec.of(
-        name, function, args, kwargs, **{one: value for one, value in asked.items() if value is not None}
+        name, function, args, kwargs, **{one: in_zone(value, zone) for one, value in options.items() if value is not None}
     )  # fmt: skip
 
     async def work(backend: RedisBackend) -> tuple[str, CronJob]:
-        queue = Queue(spec.queue or "default", backend, serializer=serializer)
+        queue = queue_of(connection, options["queue"], backend, serializer)
         saved = await write(backend, spec, queue, "update")
-        return saved, await CronJob.fetch(spec.name, backend, serializer)
+        return saved, await CronJob.fetch(spec.name, backend, queue.serializer)
 
-    saved, found = connection.run(work, queue=spec.queue or "default")
+    saved, found = connection.run(work, queue=options["queue"])
     told = f"{saved.capitalize()} {found.name}: {found.describe()}; next {moment(found.next_run)}"
     click.echo(printable(told))
 

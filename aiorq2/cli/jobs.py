@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from aiorq2.callables import describe_call
+from aiorq2.cli.app import app_option, connected, queue_of, with_defaults
 from aiorq2.cli.arguments import parse_arguments
 from aiorq2.cli.failures import EXIT_FAILURE, sentence
 from aiorq2.cli.options import (
@@ -36,7 +37,10 @@ AT_ONCE = 100
 @click.argument("function")
 @click.argument("arguments", nargs=-1, metavar="[ARGS]...")
 @option(
-    "-q", "--queue", default="default", show_default=True, callback=queue_name, help="The queue."
+    "-q",
+    "--queue",
+    callback=queue_name,
+    help="The queue. Default: default, or the application's.",
 )
 @option(
     "--timeout",
@@ -71,7 +75,7 @@ AT_ONCE = 100
     "--schedule-at",
     type=click.DateTime(("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d")),
     metavar="TIME",
-    help="Run it then, UTC: 2024-05-01T12:00:00.",
+    help="Run it then, in UTC or the application's zone: 2024-05-01T12:00:00.",
 )
 @option(
     "--retry-max",
@@ -95,8 +99,12 @@ AT_ONCE = 100
 @option("--wait", is_flag=True, help="Wait for the end and print what was returned.")
 @option("--wait-timeout", callback=duration(), metavar="DURATION", help="Wait no longer than this.")
 @option("--quiet", is_flag=True, help="Do not say that it was enqueued.")
+@app_option
 @connection_options
-def enqueue(connection: Connection, **asked: Any) -> None:
+@click.pass_context
+def enqueue(
+    context: click.Context, /, connection: Connection, app: str | None, **asked: Any
+) -> None:
     """Enqueue FUNCTION, a dotted name that workers can import, with ARGS.
 
     ARGS are in RQ's syntax: text, :json, %literal, key=text, key:=json, key%=literal; @file in place of a value reads it from
@@ -104,20 +112,22 @@ def enqueue(connection: Connection, **asked: Any) -> None:
     """
     asked["args"], asked["kwargs"] = parse_arguments(asked.pop("arguments"))
     asked["meta"] = _object(asked["meta"])
-    asked["serializer"] = connection.serializer(asked["serializer"])
     if asked["schedule_in"] is not None and asked["schedule_at"] is not None:
         raise click.UsageError("--schedule-in and --schedule-at exclude one another")
-    value = connection.run_at(lambda home: _enqueued(home, **asked))
+    connection = connected(app, context, connection)
+    told = with_defaults(asked, connection.rq)
+    queue, serializer = told.pop("queue"), told.pop("serializer")
+    value = connection.run_at(
+        lambda home: _enqueued(queue_of(connection, queue, home, serializer), **told)
+    )
     if asked["wait"]:
         click.echo(_readable(value))
 
 
 async def _enqueued(
-    home: Home,
+    target: Queue,
     *,
     function: str,
-    queue: str,
-    serializer: Any,
     retry_max: int,
     retry_interval: Sequence[float],
     depends_on: Sequence[str],
@@ -133,7 +143,6 @@ async def _enqueued(
     """Enqueue one job, and wait for it if that was asked for."""
     retry = Retry(retry_max, list(retry_interval) or 0) if retry_max else None
     options |= {"retry": retry, "depends_on": list(depends_on) or None}
-    target = Queue(queue, home, serializer=serializer)
     explicit = {"args": args, "kwargs": kwargs, "job_timeout": options.pop("timeout"), **options}
     if schedule_in is not None:
         job = await target.enqueue_in(schedule_in, function, **explicit)

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from aiorq2.errors import InvalidOption
+
+T = TypeVar("T")
 
 _LOCALTIME = Path("/etc/localtime")
 _MACHINE_BOUND = ("localtime", "posixrules", "Factory")
@@ -44,6 +46,10 @@ class ZoneClock:
     def instant(self, wall: datetime, *, fold: int = 0) -> datetime:
         """Return when a wall time is shown, for the first time or (``fold=1``) the second."""
         return wall.replace(tzinfo=self._zone, fold=fold).astimezone(UTC).replace(fold=0)
+
+    def aware(self, wall: datetime) -> datetime:
+        """Return a wall time as one that names this zone."""
+        return wall.replace(tzinfo=self._zone)
 
     def change_of(self, wall: datetime) -> Change | None:
         """Return the change that skips or repeats a wall time, or None: it is shown exactly once."""
@@ -88,6 +94,29 @@ def zone_clock(name: str) -> ZoneClock:
         return ZoneClock(ZoneInfo("" if unusable else name))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidOption(_unknown(name)) from None
+
+
+def checked_zone(name: object) -> str:
+    """Return the name of a zone if there is one of this name.
+
+    Raises:
+        InvalidOption: there is none.
+    """
+    if not isinstance(name, str):
+        raise InvalidOption(f"timezone: a name is needed, not {type(name).__name__}")
+    zone_clock(name)
+    return name
+
+
+def in_zone(given: T, zone: str) -> T:
+    """Return a point in time that names no zone as one of ``zone``; whatever else it is, as it is.
+
+    Raises:
+        InvalidOption: there is no such zone.
+    """
+    if not isinstance(given, datetime) or given.tzinfo is not None:
+        return given
+    return zone_clock(zone).aware(given)  # type: ignore[return-value]  # a datetime for a datetime
 
 
 def local_timezone() -> str:

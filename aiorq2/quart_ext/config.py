@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from aiorq2.backends.addresses import address_of, url_of
 from aiorq2.backends.keys import PREFIX_PATTERN
 from aiorq2.backends.shards import checked_count
+from aiorq2.cron import checked_zone
 from aiorq2.errors import AiorqError, InvalidOption
 from aiorq2.functions import JobFunctions
 from aiorq2.options import as_names, checked_name
@@ -122,11 +122,6 @@ def _prefix(value: Any) -> str:
     return str(value)
 
 
-def _zone(value: Any) -> str:
-    ZoneInfo(_text(value))
-    return str(value)
-
-
 def _serializer(value: Any) -> Any:
     return resolve(value)
 
@@ -156,7 +151,7 @@ KEYS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "RQ_DEFAULT_TIMEOUT": ("default_timeout", _duration(0.001, infinite=True)),
     "RQ_DEFAULT_RESULT_TTL": ("default_result_ttl", _duration(0, infinite=True)),
     "RQ_SERIALIZER": ("serializer", _serializer),
-    "RQ_TIMEZONE": ("timezone", _zone),
+    "RQ_TIMEZONE": ("timezone", checked_zone),
     "RQ_QUEUE_CLASS": ("queue_class", _class(Queue)),
     "RQ_WORKER_CLASS": ("worker_class", _class(Worker)),
     "RQ_JOB_CLASS": ("job_class", _job_class),

@@ -8,7 +8,9 @@ import pytest
 import redis
 import redis.asyncio
 
+from aiorq2 import RQ
 from aiorq2.backends import connect
+from aiorq2.backends.kept import backend_of
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import InvalidOption
 from aiorq2.states import Verb
@@ -192,6 +194,24 @@ def test_environment_says_where_and_under_which_prefix(monkeypatch: pytest.Monke
     monkeypatch.setenv("RQ_KEY_PREFIX", "mine")
     backend = connect()
     assert (backend.location, backend.key_prefix) == ("first:1/1", "mine")
+
+
+def test_prefix_of_the_environment_is_that_of_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own variable before RQ's, wherever a backend is made, so that a program and the workers beside it meet; an empty one
+    counts as none."""
+    url = "redis://localhost:1/1"
+    monkeypatch.setenv("RQ_KEY_PREFIX", "theirs")
+    assert backend_of(url).key_prefix == "theirs"
+
+    monkeypatch.setenv("AIORQ2_KEY_PREFIX", "ours")
+    for backend in (connect(url), backend_of(url), RQ(url).backend):
+        assert backend.key_prefix == "ours"
+    assert [one.key_prefix for one in connect(url, shards=2)] == ["{ours0}", "{ours1}"]
+
+    monkeypatch.setenv("AIORQ2_KEY_PREFIX", "")
+    assert connect(url).key_prefix == "theirs"
+    monkeypatch.setenv("RQ_KEY_PREFIX", "")
+    assert connect(url).key_prefix == "rq"
 
 
 def test_nothing_is_sent_before_it_is_used() -> None:

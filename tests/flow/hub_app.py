@@ -10,6 +10,9 @@ rq = RQ(queues=["shop"], default_result_ttl=77)
 nowhere = connect("redis://127.0.0.1:1/0", retry_for=0.2)
 elsewhere = RQ(nowhere)
 broken = RQ()
+till = RQ(
+    default_queue="till", default_timeout=3600, default_result_ttl=77, timezone="Europe/Berlin"
+)
 
 
 @rq.job("shop")

@@ -1,8 +1,9 @@
-"""``aiorq2 worker --app module:rq``: a worker from outside that works as the application's own."""
+"""``aiorq2 … --app module:rq``: commands from outside that work as the application's own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.flow.cli_stage import Stage, is_one_sentence
 from tests.support.processes import WorkerProcess
 
 APP = "tests.flow.hub_app:rq"
+TILL = ["--app", "tests.flow.hub_app:till"]
 
 
 @pytest.fixture
@@ -153,10 +155,55 @@ def test_scheduler_takes_the_app(stage: Stage) -> None:
     stage.library(lambda on: Queue("shop", on).empty())
 
 
+def test_enqueue_goes_by_the_defaults_of_the_app(stage: Stage) -> None:
+    """Its queue, its time limits and its time zone, for what the command line does not say; without one, by ours."""
+    told = ["-q", "other", "--timeout", "5", "--result-ttl", "6", "-S", "pickle"]
+    for job_id, options in {
+        "usual": TILL,
+        "nine": [*TILL, "--schedule-at", "2050-01-01T09:00:00"],
+        "told": [*TILL, *told],
+        "again": [*TILL, "-q", "other", "x"],
+        "alone": [],
+    }.items():
+        result = stage.run("enqueue", "m.f", "--job-id", job_id, *options)
+        assert result.exit_code == 0, result.output
+
+    usual, told_job, alone = [stage.fetch(one) for one in ("usual", "told", "alone")]
+    assert (usual.origin, usual.timeout, usual.result_ttl) == ("till", 3600, 77)
+    assert (told_job.origin, told_job.timeout, told_job.result_ttl) == ("other", 5, 6)
+    assert (alone.origin, alone.timeout, alone.result_ttl) == ("default", 180, None)
+    nine = stage.library(
+        lambda on: Queue("till", on).scheduled_job_registry.get_scheduled_time("nine")
+    )
+    assert nine == datetime(2050, 1, 1, 8, tzinfo=UTC)
+    assert stage.fetch("again").args == (
+        "x",
+    )  # in the application's serializer, not that of the one before
+    assert stage.run("empty", "till", "other", "default", "--yes").exit_code == 0
+
+
+def test_cron_add_goes_by_the_defaults_of_the_app(stage: Stage) -> None:
+    """Those of its jobs, and its time zone for the pattern and for dates."""
+    add = ["m.f", "--pattern", "0 9 * * *", "--start", "2100-01-01T09:00", *TILL]
+    told = ["-q", "other", "--timeout", "5", "--result-ttl", "6", "--timezone", "UTC"]
+    assert stage.run("cron", "add", "usual", *add).exit_code == 0
+    assert stage.run("cron", "add", "told", *add, *told).exit_code == 0
+
+    usual = stage.library(lambda on: CronJob.fetch("usual", on))
+    other = stage.library(lambda on: CronJob.fetch("told", on))
+
+    assert (usual.origin, usual.timeout, usual.result_ttl) == ("till", 3600, 77)
+    assert (other.origin, other.timeout, other.result_ttl) == ("other", 5, 6)
+    assert (usual.timezone, other.timezone) == ("Europe/Berlin", "UTC")
+    assert usual.next_run == datetime(2100, 1, 1, 8, tzinfo=UTC)
+    assert other.next_run == datetime(2100, 1, 1, 9, tzinfo=UTC)
+    assert stage.run("cron", "remove", "usual", "told").exit_code == 0
+
+
 @pytest.fixture(autouse=True)
 def _forget_addresses() -> Iterator[None]:
     """Commands that run in this process have told the hubs of the application where to go."""
     yield
-    for hub in (hub_app.rq, hub_app.elsewhere):
+    for hub in (hub_app.rq, hub_app.elsewhere, hub_app.till):
         hub.key_prefix = hub.version = None
     hub_app.elsewhere.redis_url = hub_app.nowhere

@@ -62,6 +62,17 @@ async def test_some_options_can_be_given_at_the_call(backend: RedisBackend) -> N
     await drain(backend, ["q", "low"])
 
 
+async def test_iterator_of_the_decorator_holds_for_every_call(backend: RedisBackend) -> None:
+    """It is read once and kept."""
+    parent = await Queue("q", backend).enqueue(jobs.nothing)
+    decorate(backend, depends_on=iter([parent]))
+
+    children = [await double.enqueue(n) for n in (1, 2)]
+
+    assert [one.dependency_ids for one in children] == [[parent.id]] * 2
+    await drain(backend, ["q", "low"])
+
+
 async def test_queue_can_be_an_object_or_a_class_of_its_own(backend: RedisBackend) -> None:
     """In place of a name, or of ``Queue``."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aiorq2 import RQ, Job, JobStatus, Retry, Worker
+from aiorq2 import RQ, Job, JobStatus, Retry, Webhook, Worker
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import DuplicateJobError, InvalidArguments, InvalidFunction, InvalidOption
 from aiorq2.functions import JobFunctions
@@ -223,6 +223,27 @@ async def test_options_can_be_added_to_and_are_checked(rq: RQ) -> None:
     with pytest.raises(InvalidOption, match="queue has no option 'timezone'"):
         await decorated.options(timezone="Europe/Berlin").queue(1)
     await rq.get_queue("high").empty()
+
+
+async def test_an_iterator_among_the_options_holds_for_every_call(rq: RQ) -> None:
+    """Of the decorator, of ``options()``, or set later: it is read once and kept."""
+    hook = Webhook("http://localhost/", "failed")
+    decorated = rq.job(webhooks=(one for one in [hook]))(add)
+    parents = [await decorated.queue(n) for n in (1, 2)]
+    ids = [one.id for one in parents]
+    child = decorated.options(depends_on=(one for one in parents))
+
+    first, second = await child.queue(3), await child.queue(4)
+    decorated.helper.depends_on = iter(ids)
+    third, fourth = await decorated.queue(5), await decorated.queue(6)
+
+    for job in (first, second, third, fourth):
+        assert (job.status, job.dependency_ids) == (JobStatus.DEFERRED, ids)
+    for job in (*parents, first, fourth):
+        assert job.webhooks == [hook]
+    for job in (first, second, third, fourth):
+        await job.cancel()
+    await rq.get_queue().empty()
 
 
 def test_bad_options_of_the_decorator_are_refused_at_once(rq: RQ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aiorq2 import RQ, Job, JobStatus, Repeat
+from aiorq2 import RQ, Job, JobStatus, Repeat, Webhook
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.cron_jobs import CronJob
 from aiorq2.errors import (
@@ -71,8 +71,28 @@ async def test_a_naive_date_is_utc_and_a_past_one_is_due(rq: RQ) -> None:
     assert await past.wait() == 3
     await rq.get_scheduler().cancel("later")
     rq.timezone = "Atlantis"
-    with pytest.raises(InvalidOption, match="no such time zone"):
+    with pytest.raises(InvalidOption, match="timezone='Atlantis' is unknown"):
         await decorated.schedule(naive, 3)
+
+
+async def test_the_zone_is_that_of_queues_and_schedulers_as_well(rq: RQ) -> None:
+    """Whichever way something is scheduled, nine o'clock is the same time."""
+    rq.timezone = "Europe/Berlin"
+    nine = datetime(2099, 1, 1, 9)  # noqa: DTZ001  meant
+    decorated, scheduler = rq.job(nothing), rq.get_scheduler()
+
+    await decorated.schedule(nine)
+    await rq.get_queue().enqueue_at(nine, nothing)
+    await scheduler.enqueue_at(nine, nothing)
+    await scheduler.schedule(nine, nothing)
+    often = await scheduler.schedule(nine, nothing, interval=60)
+    daily = await scheduler.cron("0 9 * * *", nothing, name="daily", start=nine)
+
+    listed = await scheduler.get_jobs(with_times=True)
+    assert [at for _, at in listed] == [datetime(2099, 1, 1, 8, tzinfo=UTC)] * 6
+    assert daily.timezone == "Europe/Berlin"
+    for one in (often, daily):
+        await one.cancel()
 
 
 async def test_repeat_is_so_many_more_runs(rq: RQ) -> None:
@@ -308,6 +328,20 @@ async def test_declared_entries_are_written_when_a_worker_starts(rq: RQ) -> None
     assert (other.origin, other.policies.overlap) == ("high", "skip")
     for one in (noon, other):
         await one.cancel()
+
+
+async def test_an_iterator_that_is_declared_is_kept(rq: RQ) -> None:
+    """The entry is looked at when it is declared and again whenever it is written."""
+    hook = Webhook("http://localhost/", "failed")
+    rq.cron("0 0 12 * * ?", name="noon", webhooks=iter([hook]))(nothing)
+
+    for done in (await rq.sync_crons(), await rq.sync_crons()):
+        assert done.removed == done.updated == ()
+
+    run = await (await CronJob.fetch("noon", rq.backend)).run_now()
+    assert run.webhooks == [hook]
+    await rq.get_scheduler().cancel("noon")
+    await rq.get_queue().empty()
 
 
 @pytest.mark.parametrize("burst", [True, False])

@@ -55,6 +55,26 @@ async def test_moment_is_a_datetime(backend: RedisBackend) -> None:
         assert await registry.get_scheduled_time(job) == moment
 
 
+async def test_moment_without_a_zone_is_one_of_the_queues_zone(backend: RedisBackend) -> None:
+    """Where it was given one; a moment that has a zone keeps it, and a zone that there is not is refused at once."""
+    queue = Queue("q", backend, timezone="Europe/Berlin").named("other")
+    nine = datetime(2100, 1, 1, 9)  # noqa: DTZ001  meant
+    eight_utc = datetime(2100, 1, 1, 8, tzinfo=UTC)
+
+    made = [
+        await queue.enqueue_at(nine, jobs.nothing),
+        await queue.enqueue_at(eight_utc, jobs.nothing),
+        await queue.schedule_job(queue.create_job(jobs.nothing), nine),
+    ]
+    moved = await queue.schedule_job(await queue.enqueue_in(60, jobs.nothing), nine)
+
+    for job in (*made, moved):
+        assert await queue.scheduled_job_registry.get_scheduled_time(job) == eight_utc
+    for zone in ("Europe/Atlantis", "", None, 5):
+        with pytest.raises(InvalidOption, match="timezone"):
+            Queue("q", backend, timezone=zone)  # type: ignore[arg-type]
+
+
 async def test_moment_that_is_past_is_now(backend: RedisBackend) -> None:
     """The job runs at once."""
     job = await Queue("q", backend).enqueue_at(

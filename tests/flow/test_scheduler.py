@@ -76,6 +76,35 @@ async def test_schedule_once_takes_rq_schedulers_arguments(clocked: RedisBackend
     assert await Queue("q", clocked).scheduled_job_registry.get_scheduled_time(job) == NOON + MINUTE
 
 
+async def test_scheduler_has_a_zone(clocked: RedisBackend) -> None:
+    """Its own, or its queue's: for every datetime and every pattern that names none."""
+    one_berlin = datetime(2024, 5, 2, 13)  # noqa: DTZ001  meant
+    due = datetime(2024, 5, 2, 11, tzinfo=UTC)
+    queue = Queue("q", clocked, timezone="Europe/Berlin")
+    for scheduler in (
+        Scheduler(queue),
+        Scheduler("q", backend=clocked, timezone="Europe/Berlin"),
+        Scheduler(Queue("q", clocked, timezone="Asia/Tokyo"), timezone="Europe/Berlin"),
+    ):
+        made: list[Any] = [
+            await scheduler.enqueue_at(one_berlin, jobs.nothing),
+            await scheduler.schedule(one_berlin, jobs.nothing),
+            await scheduler.schedule(one_berlin, jobs.nothing, interval=60),
+            await scheduler.cron("0 13 * * *", jobs.nothing, name="x"),
+            await scheduler.cron("* * * * *", jobs.nothing, name="y", start=one_berlin),
+            await scheduler.enqueue_in(60, jobs.nothing),
+        ]
+        await scheduler.change_execution_time(made[-1], one_berlin)
+
+        assert [at for _, at in await scheduler.get_jobs(one_berlin, with_times=True)] == [due] * 6
+        there = await scheduler.cron("0 13 * * *", jobs.nothing, name="z", timezone="UTC")
+        assert there.timezone == "UTC"
+        for one in (*made, there):
+            await scheduler.cancel(one)
+    with pytest.raises(InvalidOption, match="timezone='Mars/Olympus' is unknown"):
+        Scheduler("q", backend=clocked, timezone="Mars/Olympus")
+
+
 async def test_job_can_be_moved_and_cancelled(clocked: RedisBackend) -> None:
     """By the job or its id; what is not scheduled is refused."""
     scheduler = Scheduler("q", backend=clocked)

@@ -81,6 +81,10 @@ def create_app(**config: Any) -> Quart:
         app.config["RQ_EMBEDDED_WORKER"] = {"grace": float(os.environ.get("GRACE", "10"))}
     if "OTHER_URL" in os.environ:
         app.config["RQ_OTHER_URL"] = os.environ["OTHER_URL"]
+    if "DEFAULTS" in os.environ:
+        app.config.update(
+            RQ_DEFAULT_QUEUE="low", RQ_DEFAULT_TIMEOUT=3600, RQ_TIMEZONE="Europe/Berlin"
+        )
     made.append(app.name)
     rq.init_app(app)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from aiorq2 import Job, Queue, connect
+from aiorq2 import CronJob, Job, Queue, connect
 from aiorq2.backends.redis import RedisBackend
 from tests.quart import jobs
 from tests.support.processes import PythonProcess
@@ -256,6 +256,20 @@ def test_jobs_are_requeued_enqueued_and_cancelled(shell: Shell) -> None:
     told = shell.rq("enqueue", "tests.quart.jobs.where", "--job-id", "mine")
     assert "with job-id 'mine'" in told
     assert shell.job("mine").status == "queued"
+
+
+def test_jobs_and_entries_are_made_with_the_defaults_of_the_app(shell: Shell) -> None:
+    """What its configuration says of queue, time limit and time zone holds for commands as for its code."""
+    entry = ["tests.quart.jobs.where", "--pattern", "0 9 * * *"]
+
+    shell.rq("enqueue", "tests.quart.jobs.where", "--job-id", "mine", DEFAULTS="1")
+    told = shell.rq("cron", "add", "nine", *entry, DEFAULTS="1")
+    nine = shell.library(lambda backend: CronJob.fetch("nine", backend))
+
+    assert (shell.job("mine").origin, shell.job("mine").timeout) == ("low", 3600)
+    assert "At 09:00, every day, Europe/Berlin" in told
+    assert (nine.origin, nine.timeout, nine.timezone) == ("low", 3600, "Europe/Berlin")
+    shell.rq("cron", "remove", "nine")
 
 
 def test_scheduler_goes_by_the_app(shell: Shell, tmp_path: Path) -> None:
