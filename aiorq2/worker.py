@@ -127,7 +127,8 @@ class Worker(Roster):
         self.grace = seconds(grace, name="grace")
         self.serializer = resolve_serializer(serializer)
         self.stuck_threads = 0
-        """How many threads and coroutines had not ended when ``work`` did; a process with any must be left with ``os._exit``."""
+        """How many threads and coroutines had not ended when ``work`` did; a process with any must be left with ``os._exit``.
+        Not among them: those that jobs began with ``asyncio.to_thread``, for which whoever closes the loop waits."""
         self._seat = Seat(
             self.name,
             token_hex(8),
@@ -362,8 +363,7 @@ class Worker(Roster):
             task.cancel()
         await asyncio.wait({*self._duties, self._task})
         if self._heartbeat is not None:
-            self._heartbeat.end()
-            await asyncio.to_thread(self._heartbeat.join, 1.0)
+            await self._heartbeat.end(1.0)
         self.stuck_threads = await pump.close()
         with suppress(AiorqError, TimeoutError):
             async with asyncio.timeout(0.3 if pump.is_stopping else 2.0):

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError
 from types import TracebackType
 from typing import Any
@@ -523,6 +524,21 @@ async def test_jobs_given_back_keep_their_order(backend: RedisBackend) -> None:
         await eventually(queue.is_empty)
 
     assert sorted(await queue.get_job_ids()) == ids
+    await queue.empty()
+
+
+async def test_stop_does_not_wait_for_threads_that_jobs_have_begun(backend: RedisBackend) -> None:
+    """A job that holds the last thread of ``asyncio.to_thread`` is given back, and the worker ends."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    queue = Queue("q", backend)
+    job = await queue.enqueue(samples.wait_gate_in_pool, "g")
+
+    async with at_work(backend, grace=0.1):
+        await eventually(lambda: gates["g"].arrivals == 1)
+
+    assert await job.is_queued()
+    assert job.attempt == 0
+    gates["g"].open()
     await queue.empty()
 
 
