@@ -242,17 +242,17 @@ class Worker(Roster):
             loop.call_later(end - SETTLING_S, pump.runs.abandon_all)
             loop.call_later(end, self._task.cancel)
             if pump.runs.is_idle:
-                loop.call_later(0.3, self._leave_if_idle, pump)
+                loop.call_later(0.3, self._leave_if_idle, pump, self._task)
         elif not self._is_forced:
             self._is_forced = True
             log.warning("worker %s: stopping at once", self.name)
             pump.runs.interrupt_all(Reason.SHUTDOWN)
             loop.call_later(CANCEL_GRACE_S + 0.2, self._task.cancel)
 
-    def _leave_if_idle(self, pump: Pump) -> None:
+    def _leave_if_idle(self, pump: Pump, task: asyncio.Task[None]) -> None:
         """Redis is away and there is nothing to wait for; unless jobs have come that were being claimed at the stop."""
         if pump.runs.is_idle:
-            self._task.cancel()
+            task.cancel()  # not ``_task``: the worker may have ended, and be at work again
 
     def _make_pump(
         self,

@@ -542,6 +542,22 @@ async def test_stop_does_not_wait_for_threads_that_jobs_have_begun(backend: Redi
     await queue.empty()
 
 
+async def test_stop_of_an_idle_worker_does_not_reach_its_next_work(backend: RedisBackend) -> None:
+    """The same object, at work again at once: what it runs now is not cut."""
+    worker = Worker("q", backend, handle_signals=False)
+    working = asyncio.create_task(worker.work())
+    await eventually(lambda: is_registered(worker, backend))
+    worker.request_stop()
+    await working
+
+    working = asyncio.create_task(worker.work())
+    job = await Queue("q", backend).enqueue(jobs.slow, 0.6)
+
+    assert await job.wait(timeout=5) == 0.6
+    worker.request_stop()
+    assert await working
+
+
 async def test_second_stop_ends_the_worker_at_once(backend: RedisBackend) -> None:
     """And gives back what runs."""
     job = await Queue("q", backend).enqueue(jobs.slow, 20)
