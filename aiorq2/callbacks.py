@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from aiorq2.callables import is_coroutine_callable
 from aiorq2.job import Job
 from aiorq2.loops import loop_bridge
 from aiorq2.terms import CALLBACK_TIMEOUT
+
+log = logging.getLogger("aiorq2.worker")
 
 Event = Literal["success", "failure", "stopped"]
 
@@ -35,8 +38,11 @@ class Callbacks:
         self._backend = backend
         self._allow = allow
 
-    async def call(self, event: Event, job: Job, *arguments: Any) -> None:
-        """Call the function that the job names for ``event``, if it names one. What it raises is raised here.
+    async def call(
+        self, event: Event, job: Job, *arguments: Any, cut: asyncio.Future[None] | None = None
+    ) -> None:
+        """Call the function that the job names for ``event``, if it names one. What it raises is raised here. It is cancelled
+        when this is, and when ``cut`` is done.
 
         Raises:
             TimeoutError: it took longer than its timeout.
@@ -51,9 +57,16 @@ class Callbacks:
             self._call(func, job, arguments), context=contextvars.copy_context()
         )
         timeout = job.callback_timeout(event) or CALLBACK_TIMEOUT
-        done, _ = await asyncio.wait({task}, timeout=timeout)
-        if not done:
+        ends: set[asyncio.Future[Any]] = {task} if cut is None else {task, cut}
+        try:
+            await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            has_ended = task.done()
             task.cancel()
+        if cut is not None and cut.done() and not has_ended:
+            log.warning("job %s: its %s callback is cut, since the worker stops", job.id, event)
+            return
+        if not has_ended:
             raise TimeoutError(f"the {event} callback {name} took longer than {timeout} seconds")
         error = task.result()
         if isinstance(error, Exception):

@@ -136,10 +136,11 @@ class Executor:
     async def _after(self, run: Run, job: Job, outcome: Outcome, value: Any) -> Outcome:
         """Call back, in RQ's order and with RQ's effect: a success whose callback raises is a failure, and a failure's callback
         that raises takes the failure's place. Only then is the outcome written."""
+        run.callbacks_cut = cut = asyncio.get_running_loop().create_future()
         if isinstance(outcome, Finished):
             try:
                 job.see_status(JobStatus.FINISHED)
-                await self._callbacks.call("success", job, value)
+                await self._callbacks.call("success", job, value, cut=cut)
             except Exception as error:  # noqa: BLE001  user code
                 outcome = self._failed(run, error)
         if isinstance(outcome, Failed | Retried) and run.error is not None:
@@ -147,14 +148,14 @@ class Executor:
                 job.see_status(JobStatus.FAILED)
                 failure = run.error
                 await self._callbacks.call(
-                    "failure", job, type(failure), failure, failure.__traceback__
+                    "failure", job, type(failure), failure, failure.__traceback__, cut=cut
                 )
             except Exception as error:  # noqa: BLE001  user code
                 outcome = self._failed(run, error)
         if isinstance(outcome, Stopped):
             try:
                 job.see_status(JobStatus.STOPPED)
-                await self._callbacks.call("stopped", job)
+                await self._callbacks.call("stopped", job, cut=cut)
             except Exception:
                 log.exception("job %s: its callback raised", job.id)
         return outcome

@@ -182,11 +182,16 @@ class Pump:
         )
 
     def _wanted(self) -> int:
-        if self.is_stopping or self._paused_until > self._loop.time():
+        if self._is_resting:
             return 0
         free = self._slots.free_for(self)
         wanted = free if self._jobs_left is None else min(free, self._jobs_left)
         return self._probation.limit(wanted, self.runs.running, self._is_empty, self._loop.time())
+
+    @property
+    def _is_resting(self) -> bool:
+        """Whether no job may be asked for: it is stopping, or suspended."""
+        return self.is_stopping or self._paused_until > self._loop.time()
 
     @property
     def _is_empty(self) -> bool:
@@ -324,7 +329,8 @@ class Pump:
         if (is_looking or is_promoting) and not self._turns and not self.appetite.burst:
             # By our own clock: Redis ends a blocking read up to 0.1 s late.
             moments.append(self._look_at)
-        if (until := self._probation.until(self.runs.running)) is not None:
+        until = self._probation.until(self.runs.running)
+        if until is not None and not self._is_resting:  # at rest, nobody notices that it is over
             moments.append(until)
         if self.appetite.max_idle_s is not None and self.runs.is_idle:
             moments.append(self.runs.idle_since + self.appetite.max_idle_s)

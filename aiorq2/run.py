@@ -83,6 +83,8 @@ class Run:
     is_settled = False
     has_ended = False
     """Whether the job's own code has ended; callbacks may still run."""
+    callbacks_cut: asyncio.Future[None] | None = None
+    """Done when callbacks are not waited for any more."""
     on_interrupt: Callable[[Run], None] | None = None
     """Told once, when the run is interrupted."""
     is_in_thread = False
@@ -109,9 +111,16 @@ class Run:
         return self.reason is not None
 
     def interrupt(self, reason: Reason) -> None:
-        """Tell the job to end. The first reason stands, but for a lost lease, which beats the others."""
+        """Tell the job to end. The first reason stands, but for a lost lease, which beats the others.
+
+        Once its code has ended, how it ended stands; its callbacks go on, unless the worker is about to go.
+        """
         if self.is_settled:
             return  # what goes on is not the job: its exception handlers
+        if self.has_ended:
+            if reason is Reason.SHUTDOWN:
+                self._cut_callbacks()
+            return
         first = self.reason is None
         if first or reason is Reason.LEASE_LOST:
             self.reason = reason
@@ -133,6 +142,10 @@ class Run:
             )
         if self.on_interrupt is not None:
             self.on_interrupt(self)
+
+    def _cut_callbacks(self) -> None:
+        if self.callbacks_cut is not None and not self.callbacks_cut.done():
+            self.callbacks_cut.set_result(None)
 
     def check_cancelled(self) -> None:
         """Raise ``CancelledError`` if the job was told to end."""

@@ -137,7 +137,7 @@ class Runs:
 
     def on_cut_off(self) -> None:
         """Redis was out of reach for a whole lease: others may have taken over everything that runs here."""
-        if any(not run.is_interrupted for run in self.running.values()):
+        if any(not (run.is_interrupted or run.has_ended) for run in self.running.values()):
             log.error(
                 "worker %s: Redis was out of reach for a whole lease; its %d jobs are cancelled",
                 self._seat.worker,

@@ -167,7 +167,7 @@ class ShardedWorker:
 
     async def _work_once(self, burst: bool, how: Mapping[str, Any]) -> bool:
         loop = asyncio.get_running_loop()
-        working = [loop.create_task(worker.work(**how)) for worker in self.workers]
+        working = [loop.create_task(self._have_work(worker, how)) for worker in self.workers]
         try:
             first = asyncio.ALL_COMPLETED if burst else asyncio.FIRST_COMPLETED
             _, left = await asyncio.wait(working, return_when=first)
@@ -184,6 +184,10 @@ class ShardedWorker:
         if failures and failures[0] is not None:
             raise failures[0]
         return any(task.result() for task in working)
+
+    async def _have_work(self, worker: Worker, how: Mapping[str, Any]) -> bool:
+        """Have one of them work, unless a stop came before it could be told."""
+        return False if self._stops else await worker.work(**how)
 
 
 async def cut_short(task: asyncio.Task[None]) -> None:

@@ -7,6 +7,9 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
+import anyio
+import anyio.to_thread
+
 from aiorq2.backends import crons
 from aiorq2.backends.crons import CronRecord, Tick
 from aiorq2.backends.redis import RedisBackend
@@ -105,7 +108,11 @@ class Ticker:
             if pending is None:
                 raise ValueError("it does not say what is pending")
             if now - pending > policies.grace:  # perhaps long to be counted
-                made = await asyncio.to_thread(plan, rhythm, policies, pending, now)
+                # In a thread of its own: jobs may hold all those of ``asyncio.to_thread``, and nothing else ticks meanwhile.
+                made = await anyio.to_thread.run_sync(
+                    plan, rhythm, policies, pending, now,
+                    abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1),
+                )  # fmt: skip
             else:
                 made = plan(rhythm, policies, pending, now)
         except Exception as error:  # noqa: BLE001  whatever it is: an entry must not stop the others

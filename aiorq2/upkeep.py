@@ -83,12 +83,16 @@ class Heartbeat(threading.Thread):
         latest = max(since, self._extended_at) if is_unbroken else since
         return latest + self._seat.lease * (1 - MARGIN)
 
-    def end(self) -> None:
-        """Stop, without waiting for an answer that may never come."""
+    async def end(self, within: float) -> None:
+        """Stop, without waiting for an answer that may never come, and wait so many seconds for the thread to be gone."""
         self._ending.set()
         if self._beating is not None:
             with suppress(RuntimeError):  # its loop has just been closed
                 self._beating.get_loop().call_soon_threadsafe(self._beating.cancel)
+        deadline = time.monotonic() + within
+        # Nobody joins it in a thread of ``asyncio.to_thread``: jobs may hold them all.
+        while self.is_alive() and time.monotonic() < deadline:  # noqa: ASYNC110  no event tells
+            await asyncio.sleep(0.01)
 
     def run(self) -> None:
         """Beat every quarter of a lease until told to end."""

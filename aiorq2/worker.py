@@ -128,7 +128,8 @@ class Worker(Roster):
         self.grace = seconds(grace, name="grace")
         self.serializer = resolve_serializer(serializer)
         self.stuck_threads = 0
-        """How many threads and coroutines had not ended when ``work`` did; a process with any must be left with ``os._exit``."""
+        """How many threads and coroutines had not ended when ``work`` did; a process with any must be left with ``os._exit``.
+        Not among them: those that jobs began with ``asyncio.to_thread``, for which whoever closes the loop waits."""
         self._seat = Seat(
             self.name,
             token_hex(8),
@@ -245,17 +246,17 @@ class Worker(Roster):
             loop.call_later(end - SETTLING_S, pump.runs.abandon_all)
             loop.call_later(end, self._task.cancel)
             if pump.runs.is_idle:
-                loop.call_later(0.3, self._leave_if_idle, pump)
+                loop.call_later(0.3, self._leave_if_idle, pump, self._task)
         elif not self._is_forced:
             self._is_forced = True
             log.warning("worker %s: stopping at once", self.name)
             pump.runs.interrupt_all(Reason.SHUTDOWN)
             loop.call_later(CANCEL_GRACE_S + 0.2, self._task.cancel)
 
-    def _leave_if_idle(self, pump: Pump) -> None:
+    def _leave_if_idle(self, pump: Pump, task: asyncio.Task[None]) -> None:
         """Redis is away and there is nothing to wait for; unless jobs have come that were being claimed at the stop."""
         if pump.runs.is_idle:
-            self._task.cancel()
+            task.cancel()  # not ``_task``: the worker may have ended, and be at work again
 
     def _make_pump(
         self,
@@ -367,8 +368,7 @@ class Worker(Roster):
             task.cancel()
         await asyncio.wait({*self._duties, self._task})
         if self._heartbeat is not None:
-            self._heartbeat.end()
-            await asyncio.to_thread(self._heartbeat.join, 1.0)
+            await self._heartbeat.end(1.0)
         self.stuck_threads = await pump.close()
         with suppress(AiorqError, TimeoutError):
             async with asyncio.timeout(0.3 if pump.is_stopping else 2.0):

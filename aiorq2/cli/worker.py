@@ -30,6 +30,8 @@ from aiorq2.hub import RQ
 from aiorq2.sharded import ShardedWorker
 from aiorq2.worker import Worker
 
+THREADS_END_S = 1.0
+"""How long threads that jobs have begun and left (``asyncio.to_thread``) may go on once the worker has stopped."""
 LEAVE_AFTER_S = 5.0
 """How long the interpreter may take to shut down once the worker has stopped."""
 
@@ -148,12 +150,10 @@ def _serve(context: click.Context, connection: Connection, settings: dict[str, A
     runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
         stuck = runner.run(work)
-        if stuck:
-            logging.getLogger("aiorq2.worker").warning(
-                "%d threads did not end; leaving them behind", stuck
-            )
-            _leave()
         _leave_soon()
+        if stuck or runner.run(_has_stuck_threads()):
+            logging.getLogger("aiorq2.worker").warning("threads did not end; leaving them behind")
+            _leave()
     except Exception as error:
         _leave_soon(exit_status(error))
         raise
@@ -244,6 +244,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return factory
+
+
+async def _has_stuck_threads() -> bool:
+    """End the loop's pool of threads, and return whether some of them go on; whoever closes the loop waits for them."""
+    ending = asyncio.create_task(asyncio.get_running_loop().shutdown_default_executor())
+    # No ``asyncio.timeout``: cancelled, it would wait for them as well.
+    _, left = await asyncio.wait({ending}, timeout=THREADS_END_S)
+    return bool(left)
 
 
 def _leave(status: int = 0) -> None:

@@ -251,6 +251,12 @@ def sleep_in_c(ledger: str) -> None:
         time.sleep(LONG_S)
 
 
+async def sleep_in_pool(ledger: str) -> None:
+    """Wait for a thread of the loop's pool that stays in one C call."""
+    with entry(ledger):
+        await asyncio.to_thread(time.sleep, LONG_S)
+
+
 async def block_loop(ledger: str, seconds: float) -> float:
     """Block the event loop, as careless code does."""
     with entry(ledger):

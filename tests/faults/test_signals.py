@@ -174,6 +174,23 @@ async def test_signal_does_not_wait_for_jobs_that_do_not_end(
     assert took <= GRACE_S + 2 + SLACK_S
 
 
+async def test_signal_does_not_wait_for_threads_that_jobs_have_begun(
+    site: Site, report: Report
+) -> None:
+    """Coroutines that hold every thread of ``asyncio.to_thread`` are given back, and their threads are left behind."""
+    worker = await site.worker(*GRACE)
+    jobs = [await site.queue.enqueue(functions.sleep_in_pool, site.ledger) for _ in range(40)]
+    await site.started(*jobs)
+
+    worker.terminate()
+
+    status, took = await exit_status(worker, 15)
+    report(f"SIGTERM, grace {GRACE_S} s, every thread of the pool held: gone after {took:.2f} s")
+    assert status == 0
+    assert took <= GRACE_S + 2 + SLACK_S
+    await _were_given_back(site, jobs)
+
+
 @pytest.mark.parametrize("way", ["os.close(1); os.close(2)", "os.dup2(end, 1); os.dup2(end, 2)"])
 async def test_closed_output_does_not_end_a_worker(site: Site, way: str) -> None:
     """Nobody reads what the worker says, or it has no output at all: it works, and ends with status 0."""

@@ -48,6 +48,11 @@ async def wrapped(x: int) -> int:
     return 2 * x
 
 
+async def wait_gate_in_pool(name: str) -> None:
+    """Wait in a thread of the loop's pool until the test opens ``gates[name]``."""
+    await asyncio.to_thread(gates[name].wait_blocking)
+
+
 class Probe:
     """What a job sees of itself, as plain data."""
 

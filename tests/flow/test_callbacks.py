@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import sys
 import time
 from types import TracebackType
@@ -84,6 +86,18 @@ async def takes_long(*_: Any) -> None:
 def takes_long_sync(*_: Any) -> None:
     """Take more time than it has, in a thread."""
     time.sleep(1.3)
+
+
+async def waits(job: Job, *_: Any) -> None:
+    """Go on until the test lets go."""
+    await gates["callback"].wait()
+    told.append(job.id)
+
+
+def waits_sync(job: Job, *_: Any) -> None:
+    """Do the same in a thread."""
+    gates["callback"].wait_blocking()
+    told.append(job.id)
 
 
 def saves_meta(job: Job, connection: Any, result: Any) -> None:
@@ -189,6 +203,41 @@ async def test_stop_whose_callback_raises_stays_a_stop(backend: RedisBackend) ->
         await eventually(lambda: gates["g"].arrivals == 1)
         await job.cancel()
         await eventually(job.is_stopped)
+
+
+@pytest.mark.parametrize("command", ["stop-job", "kill-horse"])
+async def test_stop_of_a_job_that_has_ended_does_not_hit_its_callback(
+    backend: RedisBackend, command: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its code has returned: it is finished, with its result, when the callback has ended."""
+    caplog.set_level(logging.INFO, "aiorq2")
+    job = await Queue("q", backend).enqueue(jobs.add, 1, 2, on_success=waits)
+
+    async with at_work(backend, name="w-1"):
+        await eventually(lambda: gates["callback"].arrivals == 1)
+        await backend.command("w-1", json.dumps({"command": command, "job_id": job.id}))
+        await eventually(lambda: f"told {command}" in caplog.text)
+        gates["callback"].open()
+        assert await job.wait(timeout=5) == 3
+
+    assert told == [job.id]
+
+
+@pytest.mark.parametrize(("func", "callback"), [(jobs.fail, waits), (jobs.fail_sync, waits_sync)])
+async def test_grace_that_ends_during_a_callback_cuts_the_callback_alone(
+    backend: RedisBackend, func: Any, callback: Any
+) -> None:
+    """The attempt counts as it ended: it has failed, and the job gets the retry that it has left."""
+    job = await Queue("q", backend).enqueue(func, retry=1, on_failure=callback)
+
+    async with at_work(backend, grace=0.1):
+        await eventually(lambda: gates["callback"].arrivals == 1)
+
+    assert await job.is_queued()
+    assert job.retries_left == 0
+    gates["callback"].open()
+    await drain(backend)
+    assert [one.type.name for one in await job.results()] == ["FAILED", "RETRIED"]
 
 
 async def test_callback_has_a_timeout_of_its_own(backend: RedisBackend) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -113,6 +116,24 @@ async def test_decision_made_before_a_freeze_is_made_anew(
 
     assert await later(clocked, 30) == ["x"]
     assert await ticks(cron) == [62]
+
+
+async def test_what_was_missed_is_found_though_jobs_hold_every_thread(
+    clocked: RedisBackend,
+) -> None:
+    """Those of ``asyncio.to_thread``: no entry waits for one of them."""
+    cron = await every_minute(clocked)
+    pool, is_over = ThreadPoolExecutor(1), threading.Event()
+    asyncio.get_running_loop().set_default_executor(pool)
+    pool.submit(is_over.wait, 30)
+
+    try:
+        async with asyncio.timeout(10):
+            assert await later(clocked, 10.5 * 60) == ["x"]
+    finally:
+        is_over.set()
+
+    assert await ticks(cron) == [10]
 
 
 async def test_clock_that_goes_back_repeats_nothing(clocked: RedisBackend) -> None:

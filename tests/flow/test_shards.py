@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -235,6 +236,27 @@ async def test_signal_stops_the_work_in_all_shards(shards: Shards) -> None:
     async with asyncio.timeout(10):
         assert await working
     assert [await job.wait(1) for job in todo] == ["g", "g"]
+
+
+async def test_stop_while_its_surroundings_open_is_heeded(shards: Shards) -> None:
+    """Nothing is claimed, and what was opened is closed."""
+    told: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(worker: ShardedWorker) -> AsyncIterator[None]:
+        worker.request_stop()
+        yield
+        told.append("closed")
+
+    job = await Queue(NAMES[0], shards).enqueue(jobs.nothing)
+    worker = ShardedWorker(NAMES, shards, lifespan=lifespan, handle_signals=False)
+
+    async with asyncio.timeout(5):
+        assert not await worker.work()
+
+    assert told == ["closed"]
+    assert await job.is_queued()
+    await Queue(NAMES[0], shards).empty()
 
 
 async def test_suspended_workers_rest_in_all_shards(shards: Shards) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError
 from types import TracebackType
 from typing import Any
@@ -526,6 +527,37 @@ async def test_jobs_given_back_keep_their_order(backend: RedisBackend) -> None:
 
     assert sorted(await queue.get_job_ids()) == ids
     await queue.empty()
+
+
+async def test_stop_does_not_wait_for_threads_that_jobs_have_begun(backend: RedisBackend) -> None:
+    """A job that holds the last thread of ``asyncio.to_thread`` is given back, and the worker ends."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    queue = Queue("q", backend)
+    job = await queue.enqueue(samples.wait_gate_in_pool, "g")
+
+    async with at_work(backend, grace=0.1):
+        await eventually(lambda: gates["g"].arrivals == 1)
+
+    assert await job.is_queued()
+    assert job.attempt == 0
+    gates["g"].open()
+    await queue.empty()
+
+
+async def test_stop_of_an_idle_worker_does_not_reach_its_next_work(backend: RedisBackend) -> None:
+    """The same object, at work again at once: what it runs now is not cut."""
+    worker = Worker("q", backend, handle_signals=False)
+    working = asyncio.create_task(worker.work())
+    await eventually(lambda: is_registered(worker, backend))
+    worker.request_stop()
+    await working
+
+    working = asyncio.create_task(worker.work())
+    job = await Queue("q", backend).enqueue(jobs.slow, 0.6)
+
+    assert await job.wait(timeout=5) == 0.6
+    worker.request_stop()
+    assert await working
 
 
 async def test_second_stop_ends_the_worker_at_once(backend: RedisBackend) -> None:
