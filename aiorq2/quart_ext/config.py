@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from aiorq2.backends.addresses import address_of, url_of
 from aiorq2.backends.keys import PREFIX_PATTERN
 from aiorq2.backends.shards import checked_count
+from aiorq2.connections import DEFAULT
 from aiorq2.errors import AiorqError, InvalidOption
 from aiorq2.functions import JobFunctions
 from aiorq2.options import as_names, checked_name
@@ -43,8 +44,11 @@ class AppConfig:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_config(config: Mapping[str, Any]) -> AppConfig:
+def read_config(config: Mapping[str, Any], connections: Mapping[str, Any]) -> AppConfig:
     """Return what the keys beginning with ``RQ_`` say.
+
+    Args:
+        connections: those that there are beside the configuration's, which beat them name by name.
 
     Raises:
         InvalidOption: a value that cannot be meant; the key is in the message.
@@ -55,7 +59,10 @@ def read_config(config: Mapping[str, Any]) -> AppConfig:
         for key, (attribute, check) in KEYS.items()
         if config.get(key) is not None
     }
-    settings["connections"] = _connections(config)
+    found = _connections(config)
+    if DEFAULT in found:  # Flask-RQ's way to say what RQ_REDIS_URL says
+        settings.setdefault("redis_url", found.pop(DEFAULT))
+    settings["connections"] = {**connections, **found}
     if config.get("RQ_SIGN"):
         settings["serializer"] = _signed(config, settings.get("serializer"))
     return AppConfig(

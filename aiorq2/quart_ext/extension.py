@@ -15,6 +15,7 @@ from quart import Quart, Response, current_app, has_app_context
 from aiorq2 import hub
 from aiorq2.backends import url_in_environment
 from aiorq2.backends.addresses import DEFAULT_URL
+from aiorq2.connections import DEFAULT
 from aiorq2.errors import AiorqError, InvalidOption, NotConfigured
 from aiorq2.executor import JobContext
 from aiorq2.hub import State
@@ -119,7 +120,7 @@ class RQ(hub.RQ):
         if app.extensions.get(EXTENSION, self) is not self:
             raise InvalidOption("init_app: this application has an RQ already")
         is_known = app in self._apps
-        self._apps[app] = AppState(read_config(app.config))
+        self._apps[app] = AppState(read_config(app.config, type(self).connections))
         if is_known:
             return self
         app.extensions[EXTENSION] = self
@@ -175,9 +176,14 @@ class RQ(hub.RQ):
         if not apps:
             return {}
         found = self._app_state().config.settings
-        if "redis_url" in found or url_in_environment():
+        if "redis_url" in found or self._says_where(found):
             return found
         return {"redis_url": DEFAULT_URL, **found}
+
+    def _says_where(self, found: Mapping[str, Any]) -> bool:
+        """Whether the class, a connection of the name, or the environment says where Redis is: the usual place beats none."""
+        connections = self.__dict__.get("connections", found["connections"])
+        return type(self).redis_url is not None or DEFAULT in connections or bool(url_in_environment())
 
     def state(self) -> State:
         """Return what has been made so far for the application."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
@@ -18,11 +18,11 @@ _apps: list[Quart] = []
 """An ``RQ`` holds its applications weakly; a test may only have the ``RQ``."""
 
 
-def _rq(**config: Any) -> RQ:
+def _rq(kind: type[RQ] = RQ, /, **config: Any) -> RQ:
     app = Quart("config")
     _apps.append(app)
     app.config.update(config)
-    return RQ(app)
+    return kind(app)
 
 
 class MyWorker(Worker):
@@ -103,6 +103,52 @@ def test_configuration_beats_what_a_subclass_says() -> None:
     rq = Mine(app)
 
     assert (rq.default_queue, rq.queues) == ("mine", ("theirs",))
+
+
+@pytest.mark.parametrize("in_environment", ["", "redis://environment:1/0"])
+def test_redis_is_where_the_nearest_word_says(
+    in_environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration, in Flask-RQ's words as well, beats a subclass, and that the environment; localhost is for want of all."""
+    for name in ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL"):
+        monkeypatch.setenv(name, in_environment if name == "REDIS_URL" else "")
+
+    class Mine(RQ):
+        redis_url = "redis://mine:1/3"
+
+    class Named(RQ):
+        connections: ClassVar[Mapping[str, Any]] = {
+            "default": {"host": "named"},
+            "archive": "redis://archive:1/0",
+        }
+
+    def place(kind: type[RQ], **config: Any) -> str:
+        return _rq(kind, **config).backend.location
+
+    usual = "environment:1/0" if in_environment else "localhost:6379/0"
+    assert place(RQ) == usual
+    assert place(RQ, RQ_OTHER_URL="redis://other:1/0") == usual
+    for kind in (RQ, Mine, Named):
+        assert place(kind, RQ_DEFAULT_HOST="legacy", RQ_DEFAULT_DB=2) == "legacy:6379/2"
+        assert place(kind, RQ_DEFAULT_URL="redis://legacy:1/2") == "legacy:1/2"
+        assert place(kind, RQ_REDIS_URL="redis://told:1/0", RQ_DEFAULT_HOST="x") == "told:1/0"
+    assert place(Mine) == place(Mine, RQ_OTHER_URL="redis://other:1/0") == "mine:1/3"
+    assert place(Named) == place(Named, RQ_OTHER_URL="redis://other:1/0") == "named:6379/0"
+
+
+def test_connections_of_the_configuration_join_those_of_a_subclass() -> None:
+    """Of the same name, the configuration's is meant."""
+
+    class Mine(RQ):
+        connections: ClassVar[Mapping[str, Any]] = {
+            "archive": "redis://archive:1/0",
+            "other": "redis://mine:1/0",
+        }
+
+    rq = _rq(Mine, RQ_OTHER_URL="redis://theirs:1/0")
+
+    assert rq.get_backend("archive").location == "archive:1/0"
+    assert rq.get_backend("other").location == "theirs:1/0"
 
 
 def test_parts_of_an_address_are_a_connection() -> None:
