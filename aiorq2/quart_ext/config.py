@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from aiorq2.backends import connect
 from aiorq2.backends.addresses import address_of, url_of
 from aiorq2.backends.keys import PREFIX_PATTERN
 from aiorq2.backends.shards import checked_count
@@ -30,6 +31,8 @@ HEADERS = ("traceparent", "tracestate", "x-request-id")
 
 _PARTS = ("URL", "HOST", "PORT", "USERNAME", "PASSWORD", "DB")
 _RESERVED = {"RQ_REDIS_URL"}
+_DASHBOARDS = "RQ_DASHBOARD_"
+"""What the keys of rq-dashboard begin with: its addresses, and the user and the password of its page, are no connection."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,20 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidOption(f"a text is needed, not {type(value).__name__}")
     return value
+
+
+def _url(value: Any) -> str:
+    """Refuse what ``connect`` would; nothing is sent, and no memory is set aside. Whether there is a slot for all keys of a cluster
+    depends on more than the URL."""
+    url = _text(value)
+    try:
+        if not url.startswith("memory://"):
+            connect(url, key_prefix="{rq}")
+    except InvalidOption:
+        raise
+    except ValueError:  # whose text may quote the password
+        raise InvalidOption("the Redis URL cannot be read") from None
+    return url
 
 
 def _truth(value: Any) -> bool:
@@ -153,7 +170,7 @@ def _embedded(value: Any) -> Any:
 
 
 KEYS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "RQ_REDIS_URL": ("redis_url", _text),
+    "RQ_REDIS_URL": ("redis_url", _url),
     "RQ_CONNECTION_CLASS": ("connection_class", _client),
     "RQ_KEY_PREFIX": ("key_prefix", _prefix),
     "RQ_SHARDS": ("shards", checked_count),
@@ -182,7 +199,8 @@ def _connections(config: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for key, value in config.items():
         name, _, part = key.removeprefix("RQ_").rpartition("_")
-        if key.startswith("RQ_") and name and part in _PARTS and key not in _RESERVED:
+        is_ours = key.startswith("RQ_") and not key.startswith(_DASHBOARDS)
+        if is_ours and name and part in _PARTS and key not in _RESERVED:
             found.setdefault(name, {})[part.lower()] = value
     connections = {}
     for name, parts in found.items():
@@ -191,7 +209,8 @@ def _connections(config: Mapping[str, Any]) -> dict[str, Any]:
             if part in told:
                 told[part] = _checked(f"RQ_{name}_{part.upper()}", _number, told[part])
         if told:
-            connections[name.lower()] = _checked(f"RQ_{name}_URL", url_of, told)
+            key = f"RQ_{name}_URL" if "url" in told else f"RQ_{name}_HOST"
+            connections[name.lower()] = _checked(key, lambda parts: _url(url_of(parts)), told)
     return connections
 
 

@@ -16,7 +16,7 @@ from aiorq2 import hub
 from aiorq2.backends import url_in_environment
 from aiorq2.backends.addresses import DEFAULT_URL
 from aiorq2.connections import DEFAULT
-from aiorq2.errors import AiorqError, InvalidOption, NotConfigured
+from aiorq2.errors import BackendError, InvalidOption, NotConfigured
 from aiorq2.executor import JobContext
 from aiorq2.hub import State
 from aiorq2.quart_ext.cli import add_commands
@@ -204,7 +204,7 @@ class RQ(hub.RQ):
         async with app.app_context():
             try:
                 await self.state().connections.open(self.settings())
-            except AiorqError as error:
+            except BackendError as error:
                 log.warning("%s; going on, it may come back", error)
         state = self._apps[app]
         if self._serves_apps and self._is_embedded(app):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -117,7 +118,7 @@ def test_redis_is_where_the_nearest_word_says(
         redis_url = "redis://mine:1/3"
 
     class Named(RQ):
-        connections: ClassVar[Mapping[str, Any]] = {
+        connections: Mapping[str, Any] = {
             "default": {"host": "named"},
             "archive": "redis://archive:1/0",
         }
@@ -140,7 +141,7 @@ def test_connections_of_the_configuration_join_those_of_a_subclass() -> None:
     """Of the same name, the configuration's is meant."""
 
     class Mine(RQ):
-        connections: ClassVar[Mapping[str, Any]] = {
+        connections: Mapping[str, Any] = {
             "archive": "redis://archive:1/0",
             "other": "redis://mine:1/0",
         }
@@ -210,6 +211,13 @@ def test_secret_key_signs() -> None:
     ("config", "told"),
     [
         ({"RQ_REDIS_URL": 5}, "RQ_REDIS_URL: a text"),
+        ({"RQ_REDIS_URL": "localhost:6379"}, "RQ_REDIS_URL: .*redis://"),
+        ({"RQ_REDIS_URL": "redis://localhost/name"}, "RQ_REDIS_URL: .*database"),
+        ({"RQ_REDIS_URL": "redis+sentinel://a,b"}, "RQ_REDIS_URL: .*master"),
+        ({"RQ_OTHER_URL": "localhost:6380"}, "RQ_OTHER_URL: .*redis://"),
+        ({"RQ_OTHER_URL": "redis://x?no_such=1"}, "RQ_OTHER_URL: .*no_such"),
+        ({"RQ_OTHER_HOST": "a/b"}, "RQ_OTHER_HOST: "),
+        ({"RQ_DEFAULT_URL": "localhost"}, "RQ_DEFAULT_URL: "),
         ({"RQ_QUEUES": []}, "RQ_QUEUES: at least one"),
         ({"RQ_QUEUES": [""]}, "RQ_QUEUES: "),
         ({"RQ_ASYNC": "no"}, "RQ_ASYNC: True or False"),
@@ -243,9 +251,48 @@ def test_wrong_value_is_refused_with_its_key(config: Mapping[str, Any], told: st
         _rq(**config)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:secret@localhost",
+        "http://me:secret@\u2100",  # which urlsplit refuses, with all of it in its words
+        "redis://:secret@\u2100:1/0",
+        "redis://:secret@localhost:port/0",
+        "redis+cluster://:secret@localhost:0",
+        "redis+sentinel://:secret@localhost",
+    ],
+)
+def test_password_of_a_refused_url_is_not_told(url: str) -> None:
+    """Nor by an exception that stands behind."""
+    with pytest.raises(InvalidOption, match="RQ_OTHER_URL") as caught:
+        _rq(RQ_OTHER_URL=url)
+
+    assert "secret" not in "".join(traceback.format_exception(caught.value, chain=True))
+
+
+@pytest.mark.parametrize("url", ["unix:///run/redis", "rediss://x:1/2", "redis+cluster://a,b"])
+def test_url_is_checked_for_itself(url: str) -> None:
+    """Whatever prefix the keys are to have, and without asking anybody."""
+    assert _rq(RQ_REDIS_URL=url, RQ_KEY_PREFIX="{mine}").redis_url == url
+
+
+async def test_app_does_not_begin_with_what_cannot_be_meant() -> None:
+    """What was set after ``init_app`` is found when serving begins, even where a Redis is away: that may come back, this will not."""
+    rq = _rq(RQ_REDIS_URL="redis://127.0.0.1:1/0")
+    rq.connections = {"other": "localhost:6380"}
+
+    with pytest.raises(InvalidOption, match="redis://"):
+        await rq.app.startup()
+
+
 def test_keys_of_other_packages_are_left_alone() -> None:
     """Such as rq-dashboard's."""
     assert _rq(RQ_DASHBOARD_USERNAME_HINT="x", RQ_POLL_INTERVAL=1).get_queue().name == "default"
+    dashboards = {
+        "RQ_DASHBOARD_REDIS_URL": ["redis://a", "redis://b"],
+        "RQ_DASHBOARD_USERNAME": "me",
+    }
+    assert _rq(**dashboards).connections == {}
 
 
 def test_second_rq_of_an_app_is_refused() -> None:
