@@ -342,6 +342,8 @@ class RQ(Configurable):
     ) -> Worker | ShardedWorker:
         """Return a worker for these queues, or for ``rq.queues``; where they live in shards, one that serves all of these.
         ``options`` as for ``Worker``."""
+        if "queues" in options:
+            raise InvalidOption("get_worker(queues=…): list the names: get_worker('high', 'low')")
         settings, home = self.settings(), self._home(connection)
         worker_class = load_class(settings.worker_class, Worker, "worker_class")
         told = {

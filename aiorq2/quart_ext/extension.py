@@ -21,11 +21,11 @@ from aiorq2.executor import JobContext
 from aiorq2.hub import State
 from aiorq2.quart_ext.cli import add_commands
 from aiorq2.quart_ext.config import KEYS, AppConfig, read_config
-from aiorq2.quart_ext.embedded import EmbeddedWorker
+from aiorq2.quart_ext.embedded import EmbeddedWorker, check_options
 from aiorq2.quart_ext.job import QuartJob
 from aiorq2.quart_ext.running import carried, context_of
 from aiorq2.quart_ext.streams import stream
-from aiorq2.settings import Configurable, HubOptions
+from aiorq2.settings import Configurable, HubOptions, load_class
 from aiorq2.sharded import ShardedWorker
 from aiorq2.timing import Duration
 from aiorq2.worker import Worker
@@ -120,7 +120,7 @@ class RQ(hub.RQ):
         if app.extensions.get(EXTENSION, self) is not self:
             raise InvalidOption("init_app: this application has an RQ already")
         is_known = app in self._apps
-        self._apps[app] = AppState(read_config(app.config, type(self).connections))
+        self._apps[app] = AppState(self._read(app.config))
         if is_known:
             return self
         app.extensions[EXTENSION] = self
@@ -135,6 +135,14 @@ class RQ(hub.RQ):
 
         self.init_cli(app)
         return self
+
+    def _read(self, config: Mapping[str, Any]) -> AppConfig:
+        found = read_config(config, type(self).connections)
+        if isinstance(found.embedded_worker, Mapping):
+            said = {"worker_class": type(self).worker_class, **found.settings, **self.__dict__}
+            worker_class = load_class(said["worker_class"], Worker, "worker_class")
+            check_options(found.embedded_worker, worker_class)
+        return found
 
     def init_cli(self, app: Quart) -> None:
         """Add ``quart rq …`` to the commands of the application, as ``init_app`` does."""
@@ -183,7 +191,8 @@ class RQ(hub.RQ):
     def _says_where(self, found: Mapping[str, Any]) -> bool:
         """Whether the class, a connection of the name, or the environment says where Redis is: the usual place beats none."""
         connections = self.__dict__.get("connections", found["connections"])
-        return type(self).redis_url is not None or DEFAULT in connections or bool(url_in_environment())
+        is_named = type(self).redis_url is not None or DEFAULT in connections
+        return is_named or url_in_environment() is not None
 
     def state(self) -> State:
         """Return what has been made so far for the application."""

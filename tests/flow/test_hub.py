@@ -163,6 +163,8 @@ def test_a_worker_has_the_hubs_queues_or_those_that_are_named(rq: RQ) -> None:
     assert isinstance(worker, Worker)
     assert (worker.name, worker.concurrency) == ("w-1", 3)
     assert worker.backend is rq.backend
+    with pytest.raises(InvalidOption, match=r"get_worker\('high', 'low'\)"):
+        rq.get_worker(queues=["high", "low"])
 
 
 @pytest.mark.parametrize(

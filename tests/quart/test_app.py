@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -176,6 +177,22 @@ async def test_worker_inside_of_the_app(config: dict[str, Any]) -> None:
         assert not await Queue("default", jobs.rq.backend).count()
         await jobs.rq.close()
     jobs.rq._apps.clear()
+
+
+@pytest.mark.parametrize("grace", ["5s", timedelta(seconds=5), 5])
+async def test_worker_inside_of_the_app_takes_its_options(
+    config: dict[str, Any], grace: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its queues, one or several, and every duration in any of the ways to write one."""
+    options = {"queues": ["low"], "grace": grace, "lease": "1m", "connection": "default"}
+    app = jobs.create_app(**{**config, "RQ_EMBEDDED_WORKER": options})
+    async with app.test_app():
+        other, job = await jobs.where.queue(), await jobs.where_in_a_thread.queue()
+
+        assert await job.wait(10) == "an app that serves"
+        assert await other.get_status() == "queued"
+        await other.delete()
+    assert "failed" not in caplog.text
 
 
 async def test_worker_that_fails_inside_of_the_app_is_made_anew(

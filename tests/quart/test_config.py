@@ -240,6 +240,14 @@ def test_secret_key_signs() -> None:
         ({"RQ_SIGN": True}, "RQ_SIGN: .*SECRET_KEY"),
         ({"RQ_SIGN": 1, "SECRET_KEY": "x"}, "RQ_SIGN: True or False"),
         ({"RQ_EMBEDDED_WORKER": "yes"}, "RQ_EMBEDDED_WORKER: "),
+        ({"RQ_EMBEDDED_WORKER": {"concurency": 5}}, "RQ_EMBEDDED_WORKER: .*'concurrency'"),
+        ({"RQ_EMBEDDED_WORKER": {"backend": "redis://x"}}, "RQ_EMBEDDED_WORKER: .*'backend'"),
+        ({"RQ_EMBEDDED_WORKER": {1: 2}}, "RQ_EMBEDDED_WORKER: .* 1; there are"),
+        ({"RQ_EMBEDDED_WORKER": {"grace": "soon"}}, "RQ_EMBEDDED_WORKER: grace: 'soon'"),
+        ({"RQ_EMBEDDED_WORKER": {"concurrency": 0}}, "RQ_EMBEDDED_WORKER: .*concurrency"),
+        ({"RQ_EMBEDDED_WORKER": {"concurrency": "5"}}, "RQ_EMBEDDED_WORKER: "),
+        ({"RQ_EMBEDDED_WORKER": {"queues": []}}, "RQ_EMBEDDED_WORKER: .*one queue"),
+        ({"RQ_EMBEDDED_WORKER": {"worker_ttl": 5}}, "RQ_EMBEDDED_WORKER: .*left out.*lease"),
         ({"RQ_HEADERS": "traceparent"}, "RQ_HEADERS: a list"),
         ({"RQ_QUEUE": ["low"]}, "RQ_QUEUE: .*RQ_QUEUES"),
         ({"RQ_SCHEDULER_INTERVALL": 1}, "RQ_SCHEDULER_INTERVAL"),
@@ -283,6 +291,31 @@ async def test_app_does_not_begin_with_what_cannot_be_meant() -> None:
 
     with pytest.raises(InvalidOption, match="redis://"):
         await rq.app.startup()
+
+
+class ColouredWorker(MyWorker):
+    """One with an option of its own, and its own idea of another one."""
+
+    def __init__(self, *args: Any, colour: str, concurrency: str | int = 1, **options: Any) -> None:
+        super().__init__(*args, concurrency=int(concurrency), **options)
+        self.colour = colour
+
+
+@pytest.mark.parametrize("by_keyword", [True, False])
+def test_embedded_worker_may_have_options_of_its_own_class(by_keyword: bool) -> None:
+    """Wherever the class is named."""
+    options = {"colour": "red", "concurrency": "5", "grace": "5s"}
+    app = Quart("config")
+    app.config["RQ_EMBEDDED_WORKER"] = options
+    if by_keyword:
+        RQ(app, worker_class=ColouredWorker)
+    else:
+        app.config["RQ_WORKER_CLASS"] = ColouredWorker
+        RQ(app)
+
+    app.config["RQ_EMBEDDED_WORKER"] = {**options, "color": "red"}
+    with pytest.raises(InvalidOption, match="did you mean 'colour'"):
+        app.extensions["rq2"].init_app(app)
 
 
 def test_keys_of_other_packages_are_left_alone() -> None:
