@@ -87,6 +87,10 @@ class RQ(Configurable):
         """Return what jobs are called in, as ``Worker`` takes it; None for nothing."""
         return None
 
+    def class_of_functions(self) -> str | type:
+        """Return the class of the methods that a function gets which becomes a job now."""
+        return self.functions_class
+
     def carry(self) -> dict[str, Any]:
         """Return what goes into the meta of a job that is enqueued now."""
         return {}
@@ -231,9 +235,7 @@ class RQ(Configurable):
         return given
 
     def _made_job(self, given: Any, options: Mapping[str, Any]) -> JobFunctions:
-        functions_class = load_class(
-            self.settings().functions_class, JobFunctions, "functions_class"
-        )
+        functions_class = load_class(self.class_of_functions(), JobFunctions, "functions_class")
         helper = decorate(given, lambda func: functions_class(self, func, options))
         self.jobs[helper.name] = helper.wrapped
         self._functions[helper.name] = helper

@@ -99,6 +99,7 @@ class RQ(hub.RQ):
                 " (for other programs there is aiorq2.RQ(url))"
             )
         self._apps: weakref.WeakKeyDictionary[Quart, AppState] = weakref.WeakKeyDictionary()
+        self._serving: weakref.WeakSet[Quart] = weakref.WeakSet()
         self._pinned: Quart | None = None
         super().__init__(None, **options)
         self._set({"default_timeout": default_timeout, "is_async": is_async})
@@ -152,7 +153,7 @@ class RQ(hub.RQ):
 
     @property
     def app(self) -> Quart:
-        """The application that is served here and now: that of the app context, or the only one.
+        """The application that is meant here and now: that of the app context, or the only one that serves, or the only one.
 
         Raises:
             NotConfigured: there is none, or there are several.
@@ -163,8 +164,9 @@ class RQ(hub.RQ):
             app = current_app._get_current_object()  # type: ignore[attr-defined]
             if app in self._apps:
                 return app  # type: ignore[no-any-return]
-        if len(self._apps) == 1:
-            return next(iter(self._apps))
+        for apps in (self._serving, self._apps):
+            if len(apps) == 1:
+                return next(iter(apps))
         if not self._apps:
             raise NotConfigured(self.not_configured)
         raise NotConfigured(
@@ -203,6 +205,14 @@ class RQ(hub.RQ):
         app = self.app
         return context_of(app, self._apps[app].config)
 
+    def class_of_functions(self) -> str | type:
+        """Return the class that jobs get their methods of. A function belongs to no application: where several could be meant, as
+        when the second of a factory imports a module, it is that of the ``RQ``."""
+        try:
+            return self.functions_class
+        except NotConfigured:
+            return type(self).functions_class
+
     def carry(self) -> dict[str, Any]:
         """Return the headers of the request that go along with a job."""
         return carried(self._app_state().config)
@@ -215,6 +225,7 @@ class RQ(hub.RQ):
                 await self.state().connections.open(self.settings())
             except BackendError as error:
                 log.warning("%s; going on, it may come back", error)
+        self._serving.add(app)
         state = self._apps[app]
         if self._serves_apps and self._is_embedded(app):
             options = state.config.embedded_worker
@@ -224,10 +235,13 @@ class RQ(hub.RQ):
 
     async def _shut(self, app: Quart) -> None:
         worker = self._apps[app].embedded.pop(asyncio.get_running_loop(), None)
-        if worker is not None:
-            await worker.stop()
-        async with app.app_context():
-            await self.close()
+        try:
+            if worker is not None:
+                await worker.stop()
+            async with app.app_context():
+                await self.close()
+        finally:
+            self._serving.discard(app)
 
     def _is_embedded(self, app: Quart) -> bool:
         wanted = self._apps[app].config.embedded_worker

@@ -285,7 +285,7 @@ def test_url_is_checked_for_itself(url: str) -> None:
 
 
 async def test_app_does_not_begin_with_what_cannot_be_meant() -> None:
-    """What was set after ``init_app`` is found when serving begins, even where a Redis is away: that may come back, this will not."""
+    """What was set after ``init_app`` is found when serving begins, even where a Redis is away: that may come back, not this."""
     rq = _rq(RQ_REDIS_URL="redis://127.0.0.1:1/0")
     rq.connections = {"other": "localhost:6380"}
 
