@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
@@ -33,6 +33,9 @@ from aiorq2.worker import Worker
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+W = TypeVar("W")
+Around = Callable[[W], AbstractAsyncContextManager[None]]
+"""What is done around the work of a worker."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,10 @@ class RQ(Configurable):
             if isinstance(worker, Worker):
                 await self._sync_where(worker.backend, worker.working_backend)
             yield
+
+    def bound(self, lifespan: Around[W]) -> Around[W]:
+        """Return what is to be done around the work of a worker that is made now; nothing of this context is seen then."""
+        return lifespan
 
     @asynccontextmanager
     async def _synced_shard(self, worker: Worker) -> AsyncIterator[None]:
@@ -354,11 +361,12 @@ class RQ(Configurable):
             "serializer": settings.serializer,
             "job_class": load_class(settings.job_class, Job, "job_class"),
             "job_context": self.job_context(),
-            "lifespan": self.surround,
+            "lifespan": self.bound(self.surround),
         }
         names = queues or settings.queues
         if isinstance(home, Shards):
-            sharded = {"worker_class": worker_class, "shard_lifespan": self._synced_shard}
+            each = self.bound(self._synced_shard)
+            sharded = {"worker_class": worker_class, "shard_lifespan": each}
             return ShardedWorker(names, home, **{**told, **sharded, **options})
         return worker_class(names, home, **{**told, **options})
 

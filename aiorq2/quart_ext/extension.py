@@ -8,7 +8,7 @@ import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from quart import Quart, Response, current_app, has_app_context
 
@@ -18,7 +18,7 @@ from aiorq2.backends.addresses import DEFAULT_URL
 from aiorq2.connections import DEFAULT
 from aiorq2.errors import BackendError, InvalidOption, NotConfigured
 from aiorq2.executor import JobContext
-from aiorq2.hub import State
+from aiorq2.hub import Around, State
 from aiorq2.quart_ext.cli import add_commands
 from aiorq2.quart_ext.config import KEYS, AppConfig, read_config
 from aiorq2.quart_ext.embedded import EmbeddedWorker, check_options
@@ -31,6 +31,8 @@ from aiorq2.timing import Duration
 from aiorq2.worker import Worker
 
 log = logging.getLogger("aiorq2.quart")
+
+W = TypeVar("W")
 
 EXTENSION = "rq2"
 """The name in ``app.extensions``; Flask-RQ2's."""
@@ -262,6 +264,17 @@ class RQ(hub.RQ):
         finally:
             if not self._serves_apps:
                 await app.shutdown()
+
+    def bound(self, lifespan: Around[W]) -> Around[W]:
+        """Have it in the context of the application that is meant now: there may be several."""
+        app = self.app
+
+        @asynccontextmanager
+        async def within(worker: W) -> AsyncIterator[None]:
+            async with app.app_context(), lifespan(worker):
+                yield
+
+        return within
 
     def serve_jobs_only(self) -> None:
         """Become the ``RQ`` of a process that runs jobs: workers start the application and stop it, none lives inside of it."""
