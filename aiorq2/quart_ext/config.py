@@ -92,8 +92,8 @@ def _text(value: Any) -> str:
 
 
 def _url(value: Any) -> str:
-    """Refuse what ``connect`` would; nothing is sent, and no memory is set aside. Whether there is a slot for all keys of a cluster
-    depends on more than the URL."""
+    """Refuse what ``connect`` would; nothing is sent, and no memory is set aside. The prefix is one that does in a cluster as well:
+    the app's is checked when it is used."""
     url = _text(value)
     try:
         if not url.startswith("memory://"):
