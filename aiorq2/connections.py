@@ -68,8 +68,8 @@ class Connections:
     async def open(self, settings: Settings) -> None:
         """See to it that every connection works; ``close`` it as often as this was called."""
         try:
-            for name in [DEFAULT, *settings.connections]:
-                home = self.home(settings, name)
+            names = dict.fromkeys([DEFAULT, *settings.connections])
+            for home in [self.home(settings, name) for name in names]:  # before any is asked
                 parts = home if isinstance(home, Shards) else [home]
                 await asyncio.gather(*[one.run(["PING"]) for one in parts])
         except BaseException:

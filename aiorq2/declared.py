@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from aiorq2.connections import DEFAULT
 from aiorq2.cron_jobs import CronJob
 from aiorq2.cron_spec import CronSpec
 from aiorq2.cron_sync import Synced
-from aiorq2.errors import FunctionNotAllowed, InvalidJobOperation, InvalidOption
+from aiorq2.errors import FunctionNotAllowed, InvalidJobOperation, InvalidOption, NotConfigured
 from aiorq2.functions import JobFunctions
 from aiorq2.scheduler import Scheduler
 
@@ -71,7 +72,8 @@ class Declarations:
             entry.func.__module__ != "__main__"
         ):  # where other programs declare, and this one is not run as a worker
             name_of(entry.func)
-        entry.spec(helper)
+        with suppress(NotConfigured):  # for which of several apps, nobody says: checked later
+            entry.spec(helper)
         known = self.entries.get(entry.name)
         if known is not None and (known.func_name != entry.func_name or known.func is entry.func):
             raise InvalidOption(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
@@ -33,6 +33,9 @@ from aiorq2.worker import Worker
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+W = TypeVar("W")
+Around = Callable[[W], AbstractAsyncContextManager[None]]
+"""What is done around the work of a worker."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,10 @@ class RQ(Configurable):
         """Return what jobs are called in, as ``Worker`` takes it; None for nothing."""
         return None
 
+    def class_of_functions(self) -> str | type:
+        """Return the class of the methods that a function gets which becomes a job now."""
+        return self.functions_class
+
     def carry(self) -> dict[str, Any]:
         """Return what goes into the meta of a job that is enqueued now."""
         return {}
@@ -98,6 +105,10 @@ class RQ(Configurable):
             if isinstance(worker, Worker):
                 await self._sync_where(worker.backend, worker.working_backend)
             yield
+
+    def bound(self, lifespan: Around[W]) -> Around[W]:
+        """Return what is to be done around the work of a worker that is made now; nothing of this context is seen then."""
+        return lifespan
 
     @asynccontextmanager
     async def _synced_shard(self, worker: Worker) -> AsyncIterator[None]:
@@ -231,9 +242,7 @@ class RQ(Configurable):
         return given
 
     def _made_job(self, given: Any, options: Mapping[str, Any]) -> JobFunctions:
-        functions_class = load_class(
-            self.settings().functions_class, JobFunctions, "functions_class"
-        )
+        functions_class = load_class(self.class_of_functions(), JobFunctions, "functions_class")
         helper = decorate(given, lambda func: functions_class(self, func, options))
         self.jobs[helper.name] = helper.wrapped
         self._functions[helper.name] = helper
@@ -345,6 +354,8 @@ class RQ(Configurable):
     ) -> Worker | ShardedWorker:
         """Return a worker for these queues, or for ``rq.queues``; where they live in shards, one that serves all of these.
         ``options`` as for ``Worker``."""
+        if "queues" in options:
+            raise InvalidOption("get_worker(queues=…): list the names: get_worker('high', 'low')")
         settings, home = self.settings(), self._home(connection)
         worker_class = load_class(settings.worker_class, Worker, "worker_class")
         told = {
@@ -353,11 +364,12 @@ class RQ(Configurable):
             "serializer": settings.serializer,
             "job_class": load_class(settings.job_class, Job, "job_class"),
             "job_context": self.job_context(),
-            "lifespan": self.surround,
+            "lifespan": self.bound(self.surround),
         }
         names = queues or settings.queues
         if isinstance(home, Shards):
-            sharded = {"worker_class": worker_class, "shard_lifespan": self._synced_shard}
+            each = self.bound(self._synced_shard)
+            sharded = {"worker_class": worker_class, "shard_lifespan": each}
             return ShardedWorker(names, home, **{**told, **sharded, **options})
         return worker_class(names, home, **{**told, **options})
 

@@ -92,7 +92,7 @@ class Configurable:
     default_timeout: Duration = DEFAULT_TIMEOUT
     """Seconds (or a duration) that a run may take."""
     default_result_ttl: Duration = DEFAULT_RESULT_TTL
-    """Seconds for which results are kept."""
+    """Seconds (or a duration) for which results are kept; -1 for ever."""
     is_async: bool = True
     """False: jobs run at once, where they are enqueued."""
     queues: Sequence[str] = ("default",)

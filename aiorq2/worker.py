@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import math
 import os
 import socket
 import time
@@ -65,7 +66,7 @@ class Worker(Roster):
             there takes nothing along. Default ``"thread"``.
         lease: seconds after which others may take over the jobs of a worker that is not heard of.
         grace: seconds that jobs get to finish when the worker is told to stop.
-        default_result_ttl: seconds for which results are kept where the job does not say.
+        default_result_ttl: how long results are kept where the job does not say, in seconds rounded up; -1 for ever.
         exception_handlers: called ``handler(job, exc_type, exc, traceback)`` for every failed run, as RQ's; one that returns
             something false but None ends the chain.
         serializer: as the queues'.
@@ -94,7 +95,7 @@ class Worker(Roster):
         offload: Offload = "thread",
         lease: Duration = 15,
         grace: Duration = 30,
-        default_result_ttl: int = DEFAULT_RESULT_TTL,
+        default_result_ttl: Duration = DEFAULT_RESULT_TTL,
         exception_handlers: ExceptionHandler | Sequence[ExceptionHandler] = (),
         serializer: str | Serializer | object | None = None,
         allow: Iterable[str] = (),
@@ -134,7 +135,7 @@ class Worker(Roster):
             self.name,
             token_hex(8),
             float(seconds(lease, name="lease", minimum=0.1)),
-            int(default_result_ttl),
+            math.ceil(seconds(default_result_ttl, name="default_result_ttl", infinite=True)),
         )
         self._handlers = (
             [exception_handlers] if callable(exception_handlers) else list(exception_handlers)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from aiorq2.backends import connect
 from aiorq2.backends.addresses import address_of, url_of
 from aiorq2.backends.keys import PREFIX_PATTERN
 from aiorq2.backends.shards import checked_count
+from aiorq2.connections import DEFAULT
 from aiorq2.cron import checked_zone
 from aiorq2.errors import AiorqError, InvalidOption
 from aiorq2.functions import JobFunctions
@@ -29,6 +31,8 @@ HEADERS = ("traceparent", "tracestate", "x-request-id")
 
 _PARTS = ("URL", "HOST", "PORT", "USERNAME", "PASSWORD", "DB")
 _RESERVED = {"RQ_REDIS_URL"}
+_DASHBOARDS = "RQ_DASHBOARD_"
+"""What the keys of rq-dashboard begin with: its addresses, and the user and the password of its page, are no connection."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,11 @@ class AppConfig:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_config(config: Mapping[str, Any]) -> AppConfig:
+def read_config(config: Mapping[str, Any], connections: Mapping[str, Any]) -> AppConfig:
     """Return what the keys beginning with ``RQ_`` say.
+
+    Args:
+        connections: those that there are beside the configuration's, which beat them name by name.
 
     Raises:
         InvalidOption: a value that cannot be meant; the key is in the message.
@@ -55,7 +62,10 @@ def read_config(config: Mapping[str, Any]) -> AppConfig:
         for key, (attribute, check) in KEYS.items()
         if config.get(key) is not None
     }
-    settings["connections"] = _connections(config)
+    found = _connections(config)
+    if DEFAULT in found:  # Flask-RQ's way to say what RQ_REDIS_URL says
+        settings.setdefault("redis_url", found.pop(DEFAULT))
+    settings["connections"] = {**connections, **found}
     if config.get("RQ_SIGN"):
         settings["serializer"] = _signed(config, settings.get("serializer"))
     return AppConfig(
@@ -79,6 +89,20 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidOption(f"a text is needed, not {type(value).__name__}")
     return value
+
+
+def _url(value: Any) -> str:
+    """Refuse what ``connect`` would; nothing is sent, and no memory is set aside. The prefix is one that does in a cluster as well:
+    the app's is checked when it is used."""
+    url = _text(value)
+    try:
+        if not url.startswith("memory://"):
+            connect(url, key_prefix="{rq}")
+    except InvalidOption:
+        raise
+    except ValueError:  # whose text may quote the password
+        raise InvalidOption("the Redis URL cannot be read") from None
+    return url
 
 
 def _truth(value: Any) -> bool:
@@ -141,7 +165,7 @@ def _embedded(value: Any) -> Any:
 
 
 KEYS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "RQ_REDIS_URL": ("redis_url", _text),
+    "RQ_REDIS_URL": ("redis_url", _url),
     "RQ_CONNECTION_CLASS": ("connection_class", _client),
     "RQ_KEY_PREFIX": ("key_prefix", _prefix),
     "RQ_SHARDS": ("shards", checked_count),
@@ -170,7 +194,8 @@ def _connections(config: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for key, value in config.items():
         name, _, part = key.removeprefix("RQ_").rpartition("_")
-        if key.startswith("RQ_") and name and part in _PARTS and key not in _RESERVED:
+        is_ours = key.startswith("RQ_") and not key.startswith(_DASHBOARDS)
+        if is_ours and name and part in _PARTS and key not in _RESERVED:
             found.setdefault(name, {})[part.lower()] = value
     connections = {}
     for name, parts in found.items():
@@ -179,7 +204,8 @@ def _connections(config: Mapping[str, Any]) -> dict[str, Any]:
             if part in told:
                 told[part] = _checked(f"RQ_{name}_{part.upper()}", _number, told[part])
         if told:
-            connections[name.lower()] = _checked(f"RQ_{name}_URL", url_of, told)
+            key = f"RQ_{name}_URL" if "url" in told else f"RQ_{name}_HOST"
+            connections[name.lower()] = _checked(key, lambda parts: _url(url_of(parts)), told)
     return connections
 
 

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import difflib
+import inspect
 import logging
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from aiorq2.timing import backoff
+from aiorq2 import left_out
+from aiorq2.backends import connect
+from aiorq2.backends.addresses import DEFAULT_URL
+from aiorq2.errors import InvalidOption
+from aiorq2.options import as_names
+from aiorq2.timing import backoff, seconds
+from aiorq2.worker import Worker
 
 if TYPE_CHECKING:
     from quart import Quart
 
     from aiorq2.hub import RQ
     from aiorq2.sharded import ShardedWorker
-    from aiorq2.worker import Worker
 
 log = logging.getLogger("aiorq2.quart")
+
+KEY = "RQ_EMBEDDED_WORKER"
 
 GRACE_S = 10
 """What running jobs get at a stop unless the options say otherwise: servers wait less long than a worker would."""
@@ -31,13 +40,15 @@ class EmbeddedWorker:
     """Keeps a worker at work on the running loop until told to stop; one that fails is made anew, after a growing pause.
 
     Args:
-        options: as for ``rq.get_worker``.
+        options: as for ``rq.get_worker``; and ``queues``, one or several.
     """
 
     def __init__(self, rq: RQ, app: Quart, options: Mapping[str, Any]) -> None:
         self._rq = rq
         self._app = app
         self._options = {"grace": GRACE_S, "handle_signals": False, **options}
+        self._queues = as_names(self._options.pop("queues", ()), "queue")
+        self._grace_s = seconds(self._options["grace"], name="grace")
         self._worker: Worker | ShardedWorker | None = None
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -55,8 +66,7 @@ class EmbeddedWorker:
         if self._worker is not None:
             self._worker.request_stop()
         if self._task is not None:
-            limit = float(self._options["grace"]) + MARGIN_S
-            _, late = await asyncio.wait({self._task}, timeout=limit)
+            _, late = await asyncio.wait({self._task}, timeout=self._grace_s + MARGIN_S)
             for task in late:
                 log.error("the worker inside of %s did not stop in time", self._app.name)
                 task.cancel()
@@ -68,7 +78,7 @@ class EmbeddedWorker:
             began = asyncio.get_running_loop().time()
             try:
                 async with self._app.app_context():
-                    worker = self._worker = self._rq.get_worker(**self._options)
+                    worker = self._worker = self._rq.get_worker(*self._queues, **self._options)
                 await worker.work()
             except Exception:
                 log.exception("the worker inside of %s failed; it is started again", self._app.name)
@@ -78,6 +88,35 @@ class EmbeddedWorker:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
+
+
+def check_options(options: Mapping[str, Any], worker_class: type[Worker]) -> None:
+    """Refuse options that no worker of this class can be made with; what it takes beside ours is its own to check.
+
+    Raises:
+        InvalidOption: the option is in the message.
+    """
+    derived = [cls for cls in worker_class.__mro__ if cls not in Worker.__mro__]
+    theirs = {name for cls in derived for name in _taken(cls)}
+    known = {*_taken(Worker), *theirs, "queues", "connection"} - {"self", "backend"}
+    for name in sorted(options.keys() - known - left_out.WORKER.keys(), key=str):
+        close = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
+        raise InvalidOption(f"{KEY}: unknown option {name!r}; {hint}")
+    ours = {name: given for name, given in options.items() if name not in {"connection", *theirs}}
+    try:
+        Worker(backend=connect(DEFAULT_URL), **ours)  # nothing is sent
+    except (InvalidOption, TypeError, ValueError) as error:
+        raise InvalidOption(f"{KEY}: {error}") from error
+
+
+def _taken(cls: type) -> list[str]:
+    """Return what may be given by keyword to the class's own ``__init__``."""
+    made_by = cls.__dict__.get("__init__")
+    if made_by is None:
+        return []
+    found = inspect.signature(made_by).parameters.values()
+    return [one.name for one in found if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)]
 
 
 def _outlive_siblings() -> None:

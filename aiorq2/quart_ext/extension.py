@@ -8,28 +8,31 @@ import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from quart import Quart, Response, current_app, has_app_context
 
 from aiorq2 import hub
 from aiorq2.backends import url_in_environment
 from aiorq2.backends.addresses import DEFAULT_URL
-from aiorq2.errors import AiorqError, InvalidOption, NotConfigured
+from aiorq2.connections import DEFAULT
+from aiorq2.errors import BackendError, InvalidOption, NotConfigured
 from aiorq2.executor import JobContext
-from aiorq2.hub import State
+from aiorq2.hub import Around, State
 from aiorq2.quart_ext.cli import add_commands
 from aiorq2.quart_ext.config import KEYS, AppConfig, read_config
-from aiorq2.quart_ext.embedded import EmbeddedWorker
+from aiorq2.quart_ext.embedded import EmbeddedWorker, check_options
 from aiorq2.quart_ext.job import QuartJob
 from aiorq2.quart_ext.running import carried, context_of
 from aiorq2.quart_ext.streams import stream
-from aiorq2.settings import Configurable, HubOptions
+from aiorq2.settings import Configurable, HubOptions, load_class
 from aiorq2.sharded import ShardedWorker
 from aiorq2.timing import Duration
 from aiorq2.worker import Worker
 
 log = logging.getLogger("aiorq2.quart")
+
+W = TypeVar("W")
 
 EXTENSION = "rq2"
 """The name in ``app.extensions``; Flask-RQ2's."""
@@ -98,6 +101,7 @@ class RQ(hub.RQ):
                 " (for other programs there is aiorq2.RQ(url))"
             )
         self._apps: weakref.WeakKeyDictionary[Quart, AppState] = weakref.WeakKeyDictionary()
+        self._serving: weakref.WeakSet[Quart] = weakref.WeakSet()
         self._pinned: Quart | None = None
         super().__init__(None, **options)
         self._set({"default_timeout": default_timeout, "is_async": is_async})
@@ -119,7 +123,7 @@ class RQ(hub.RQ):
         if app.extensions.get(EXTENSION, self) is not self:
             raise InvalidOption("init_app: this application has an RQ already")
         is_known = app in self._apps
-        self._apps[app] = AppState(read_config(app.config))
+        self._apps[app] = AppState(self._read(app.config))
         if is_known:
             return self
         app.extensions[EXTENSION] = self
@@ -135,6 +139,14 @@ class RQ(hub.RQ):
         self.init_cli(app)
         return self
 
+    def _read(self, config: Mapping[str, Any]) -> AppConfig:
+        found = read_config(config, type(self).connections)
+        if isinstance(found.embedded_worker, Mapping):
+            said = {"worker_class": type(self).worker_class, **found.settings, **self.__dict__}
+            worker_class = load_class(said["worker_class"], Worker, "worker_class")
+            check_options(found.embedded_worker, worker_class)
+        return found
+
     def init_cli(self, app: Quart) -> None:
         """Add ``quart rq …`` to the commands of the application, as ``init_app`` does."""
         add_commands(app.cli, self, self.pin)
@@ -143,7 +155,7 @@ class RQ(hub.RQ):
 
     @property
     def app(self) -> Quart:
-        """The application that is served here and now: that of the app context, or the only one.
+        """The application that is meant here and now: that of the app context, or the only one that serves, or the only one.
 
         Raises:
             NotConfigured: there is none, or there are several.
@@ -154,8 +166,9 @@ class RQ(hub.RQ):
             app = current_app._get_current_object()  # type: ignore[attr-defined]
             if app in self._apps:
                 return app  # type: ignore[no-any-return]
-        if len(self._apps) == 1:
-            return next(iter(self._apps))
+        for apps in (self._serving, self._apps):
+            if len(apps) == 1:
+                return next(iter(apps))
         if not self._apps:
             raise NotConfigured(self.not_configured)
         raise NotConfigured(
@@ -175,9 +188,15 @@ class RQ(hub.RQ):
         if not apps:
             return {}
         found = self._app_state().config.settings
-        if "redis_url" in found or url_in_environment():
+        if "redis_url" in found or self._says_where(found):
             return found
         return {"redis_url": DEFAULT_URL, **found}
+
+    def _says_where(self, found: Mapping[str, Any]) -> bool:
+        """Whether the class, a connection of the name, or the environment says where Redis is: the usual place beats none."""
+        connections = self.__dict__.get("connections", found["connections"])
+        is_named = type(self).redis_url is not None or DEFAULT in connections
+        return is_named or url_in_environment() is not None
 
     def state(self) -> State:
         """Return what has been made so far for the application."""
@@ -187,6 +206,14 @@ class RQ(hub.RQ):
         """Return what the application's jobs are called in."""
         app = self.app
         return context_of(app, self._apps[app].config)
+
+    def class_of_functions(self) -> str | type:
+        """Return the class that jobs get their methods of. A function belongs to no application: where several could be meant, as
+        when the second of a factory imports a module, it is that of the ``RQ``."""
+        try:
+            return self.functions_class
+        except NotConfigured:
+            return type(self).functions_class
 
     def carry(self) -> dict[str, Any]:
         """Return the headers of the request that go along with a job."""
@@ -198,8 +225,9 @@ class RQ(hub.RQ):
         async with app.app_context():
             try:
                 await self.state().connections.open(self.settings())
-            except AiorqError as error:
+            except BackendError as error:
                 log.warning("%s; going on, it may come back", error)
+        self._serving.add(app)
         state = self._apps[app]
         if self._serves_apps and self._is_embedded(app):
             options = state.config.embedded_worker
@@ -209,10 +237,13 @@ class RQ(hub.RQ):
 
     async def _shut(self, app: Quart) -> None:
         worker = self._apps[app].embedded.pop(asyncio.get_running_loop(), None)
-        if worker is not None:
-            await worker.stop()
-        async with app.app_context():
-            await self.close()
+        try:
+            if worker is not None:
+                await worker.stop()
+            async with app.app_context():
+                await self.close()
+        finally:
+            self._serving.discard(app)
 
     def _is_embedded(self, app: Quart) -> bool:
         wanted = self._apps[app].config.embedded_worker
@@ -233,6 +264,17 @@ class RQ(hub.RQ):
         finally:
             if not self._serves_apps:
                 await app.shutdown()
+
+    def bound(self, lifespan: Around[W]) -> Around[W]:
+        """Have it in the context of the application that is meant now: there may be several."""
+        app = self.app
+
+        @asynccontextmanager
+        async def within(worker: W) -> AsyncIterator[None]:
+            async with app.app_context(), lifespan(worker):
+                yield
+
+        return within
 
     def serve_jobs_only(self) -> None:
         """Become the ``RQ`` of a process that runs jobs: workers start the application and stop it, none lives inside of it."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from quart import g, has_request_context, has_websocket_context, request, websocket
 
-from aiorq2.errors import DeserializationError
+from aiorq2.errors import DeserializationError, NotConfigured
 from aiorq2.executor import JobContext
 from aiorq2.quart_ext.config import AppConfig
 from aiorq2.quart_ext.signals import job_failed, job_finished, job_started, send
@@ -23,11 +24,19 @@ META_KEY = "request_headers"
 
 
 def context_of(app: Quart, config: AppConfig) -> JobContext:
-    """Return what jobs of an application are called in."""
+    """Return what jobs of an application are called in.
+
+    It holds the application weakly, for queues have it, and are kept as long as their application is. Where that is gone,
+    entering it raises ``NotConfigured``.
+    """
     with_request = config.test_request_context
+    found = weakref.ref(app)
 
     @asynccontextmanager
     async def surroundings(job: Job) -> AsyncIterator[None]:
+        app = found()
+        if app is None:
+            raise NotConfigured(f"job {job.id!r}: cannot run, its Quart app is gone; keep the app")
         async with app.test_request_context("/") if with_request else app.app_context():
             g.request_headers = _headers_of(job)
             await send(job_started, app, job=job)

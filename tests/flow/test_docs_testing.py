@@ -32,8 +32,8 @@ def test_every_example_is_here() -> None:
 @pytest.mark.parametrize(
     ("options", "names", "count"),
     [
-        pytest.param(["-o", "asyncio_mode=strict", *SCOPE], EXAMPLES, 7, id="strict"),
-        pytest.param(["-o", "asyncio_mode=auto", *SCOPE], EXAMPLES, 7, id="auto"),
+        pytest.param(["-o", "asyncio_mode=strict", *SCOPE], EXAMPLES, 8, id="strict"),
+        pytest.param(["-o", "asyncio_mode=auto", *SCOPE], EXAMPLES, 8, id="auto"),
         pytest.param(["-p", "no:asyncio"], ["test_anyio.py"], 1, id="anyio"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -162,6 +163,24 @@ def test_a_worker_has_the_hubs_queues_or_those_that_are_named(rq: RQ) -> None:
     assert isinstance(worker, Worker)
     assert (worker.name, worker.concurrency) == ("w-1", 3)
     assert worker.backend is rq.backend
+    with pytest.raises(InvalidOption, match=r"get_worker\('high', 'low'\)"):
+        rq.get_worker(queues=["high", "low"])
+
+
+@pytest.mark.parametrize(
+    ("given", "kept_s"), [("1h", 3600), (timedelta(hours=1), 3600), ("3599.5s", 3600), (-1, -1)]
+)
+async def test_a_worker_keeps_results_for_any_duration(rq: RQ, given: Any, kept_s: int) -> None:
+    """``default_result_ttl`` is one as every other option: text, a ``timedelta``, or -1 for ever."""
+    rq.default_result_ttl = given
+    job = await rq.get_queue().enqueue(add, 1)
+
+    await rq.get_worker().work(burst=True)
+
+    key = f"{rq.backend.key_prefix}:job:{job.id}"
+    (left_s,) = await rq.backend.run(["TTL", key])
+    assert kept_s - 60 < left_s <= kept_s
+    await job.delete()
 
 
 async def test_exception_handlers_are_called_by_workers(rq: RQ) -> None:

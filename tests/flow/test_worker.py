@@ -199,6 +199,8 @@ async def test_concurrency_is_never_exceeded(backend: RedisBackend) -> None:
         {"lease": 0},
         {"lease": "soon"},
         {"grace": -1},
+        {"default_result_ttl": "soon"},
+        {"default_result_ttl": -2},
         {"name": " "},
         {"name": "w\n1"},
         {"allow": [""]},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,7 +22,6 @@ def config(backend_url: str, key_prefix: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def app(config: dict[str, Any]) -> Iterator[Quart]:
-    """An application, the only one of its ``RQ``."""
-    yield jobs.create_app(**config)
-    jobs.rq._apps.clear()
+def app(config: dict[str, Any]) -> Quart:
+    """An application; its ``RQ`` has those of other tests as well."""
+    return jobs.create_app(**config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -95,7 +96,6 @@ async def test_jobs_run_inline_without_async(config: dict[str, Any]) -> None:
         job = await jobs.where.queue()
 
         assert job.result[0] == "an app that serves"
-    jobs.rq._apps.clear()
 
 
 async def test_request_context_is_there_if_asked_for(config: dict[str, Any]) -> None:
@@ -106,7 +106,6 @@ async def test_request_context_is_there_if_asked_for(config: dict[str, Any]) -> 
         await _work()
 
         assert await job.wait(5) == "/"
-    jobs.rq._apps.clear()
 
 
 async def test_signals_tell_of_jobs(app: Quart) -> None:
@@ -158,7 +157,6 @@ async def test_page_follows_a_job(config: dict[str, Any]) -> None:
         assert text.endswith("event: end\ndata: {}\n\n")
         assert last == {"status": "finished", "done": 0.5, "text": "<b>half</b>"}
         assert (await client.get("/follow/nobody")).status_code == 404
-    jobs.rq._apps.clear()
 
 
 async def test_worker_inside_of_the_app(config: dict[str, Any]) -> None:
@@ -175,7 +173,22 @@ async def test_worker_inside_of_the_app(config: dict[str, Any]) -> None:
         await late.delete()
         assert not await Queue("default", jobs.rq.backend).count()
         await jobs.rq.close()
-    jobs.rq._apps.clear()
+
+
+@pytest.mark.parametrize("grace", ["5s", timedelta(seconds=5), 5])
+async def test_worker_inside_of_the_app_takes_its_options(
+    config: dict[str, Any], grace: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its queues, one or several, and every duration in any of the ways to write one."""
+    options = {"queues": ["low"], "grace": grace, "lease": "1m", "connection": "default"}
+    app = jobs.create_app(**{**config, "RQ_EMBEDDED_WORKER": options})
+    async with app.test_app():
+        other, job = await jobs.where.queue(), await jobs.where_in_a_thread.queue()
+
+        assert await job.wait(10) == "an app that serves"
+        assert await other.get_status() == "queued"
+        await other.delete()
+    assert "failed" not in caplog.text
 
 
 async def test_worker_that_fails_inside_of_the_app_is_made_anew(
@@ -196,7 +209,6 @@ async def test_worker_that_fails_inside_of_the_app_is_made_anew(
             assert await job.wait(20)
     finally:
         jobs.rq._hooks._startup.clear()
-        jobs.rq._apps.clear()
     assert "the worker inside of" in caplog.text
     assert "not today" in caplog.text
 
@@ -207,7 +219,6 @@ async def test_memory_has_a_worker_inside_by_itself(memory_url: str) -> None:
     async with app.test_app():
         job = await jobs.where.queue()
         assert await job.wait(10)
-    jobs.rq._apps.clear()
 
 
 async def test_app_serves_while_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:
@@ -215,7 +226,6 @@ async def test_app_serves_while_redis_is_away(caplog: pytest.LogCaptureFixture) 
     app = jobs.create_app(RQ_REDIS_URL="redis://127.0.0.1:1/0")
     async with app.test_app() as serving:
         assert (await serving.test_client().get("/nothing")).status_code == 404
-    jobs.rq._apps.clear()
 
     assert "cannot be reached" in caplog.text
 

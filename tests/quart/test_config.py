@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
@@ -18,11 +19,11 @@ _apps: list[Quart] = []
 """An ``RQ`` holds its applications weakly; a test may only have the ``RQ``."""
 
 
-def _rq(**config: Any) -> RQ:
+def _rq(kind: type[RQ] = RQ, /, **config: Any) -> RQ:
     app = Quart("config")
     _apps.append(app)
     app.config.update(config)
-    return RQ(app)
+    return kind(app)
 
 
 class MyWorker(Worker):
@@ -105,6 +106,52 @@ def test_configuration_beats_what_a_subclass_says() -> None:
     assert (rq.default_queue, rq.queues) == ("mine", ("theirs",))
 
 
+@pytest.mark.parametrize("in_environment", ["", "redis://environment:1/0"])
+def test_redis_is_where_the_nearest_word_says(
+    in_environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration, in Flask-RQ's words as well, beats a subclass, and that the environment; localhost is for want of all."""
+    for name in ("AIORQ2_URL", "RQ_REDIS_URL", "REDIS_URL"):
+        monkeypatch.setenv(name, in_environment if name == "REDIS_URL" else "")
+
+    class Mine(RQ):
+        redis_url = "redis://mine:1/3"
+
+    class Named(RQ):
+        connections: Mapping[str, Any] = {
+            "default": {"host": "named"},
+            "archive": "redis://archive:1/0",
+        }
+
+    def place(kind: type[RQ], **config: Any) -> str:
+        return _rq(kind, **config).backend.location
+
+    usual = "environment:1/0" if in_environment else "localhost:6379/0"
+    assert place(RQ) == usual
+    assert place(RQ, RQ_OTHER_URL="redis://other:1/0") == usual
+    for kind in (RQ, Mine, Named):
+        assert place(kind, RQ_DEFAULT_HOST="legacy", RQ_DEFAULT_DB=2) == "legacy:6379/2"
+        assert place(kind, RQ_DEFAULT_URL="redis://legacy:1/2") == "legacy:1/2"
+        assert place(kind, RQ_REDIS_URL="redis://told:1/0", RQ_DEFAULT_HOST="x") == "told:1/0"
+    assert place(Mine) == place(Mine, RQ_OTHER_URL="redis://other:1/0") == "mine:1/3"
+    assert place(Named) == place(Named, RQ_OTHER_URL="redis://other:1/0") == "named:6379/0"
+
+
+def test_connections_of_the_configuration_join_those_of_a_subclass() -> None:
+    """Of the same name, the configuration's is meant."""
+
+    class Mine(RQ):
+        connections: Mapping[str, Any] = {
+            "archive": "redis://archive:1/0",
+            "other": "redis://mine:1/0",
+        }
+
+    rq = _rq(Mine, RQ_OTHER_URL="redis://theirs:1/0")
+
+    assert rq.get_backend("archive").location == "archive:1/0"
+    assert rq.get_backend("other").location == "theirs:1/0"
+
+
 def test_parts_of_an_address_are_a_connection() -> None:
     """``RQ_OTHER_HOST`` and so on, or ``RQ_OTHER_URL``; Flask-RQ's way."""
     rq = _rq(
@@ -164,6 +211,13 @@ def test_secret_key_signs() -> None:
     ("config", "told"),
     [
         ({"RQ_REDIS_URL": 5}, "RQ_REDIS_URL: a text"),
+        ({"RQ_REDIS_URL": "localhost:6379"}, "RQ_REDIS_URL: .*redis://"),
+        ({"RQ_REDIS_URL": "redis://localhost/name"}, "RQ_REDIS_URL: .*database"),
+        ({"RQ_REDIS_URL": "redis+sentinel://a,b"}, "RQ_REDIS_URL: .*master"),
+        ({"RQ_OTHER_URL": "localhost:6380"}, "RQ_OTHER_URL: .*redis://"),
+        ({"RQ_OTHER_URL": "redis://x?no_such=1"}, "RQ_OTHER_URL: .*no_such"),
+        ({"RQ_OTHER_HOST": "a/b"}, "RQ_OTHER_HOST: "),
+        ({"RQ_DEFAULT_URL": "localhost"}, "RQ_DEFAULT_URL: "),
         ({"RQ_QUEUES": []}, "RQ_QUEUES: at least one"),
         ({"RQ_QUEUES": [""]}, "RQ_QUEUES: "),
         ({"RQ_ASYNC": "no"}, "RQ_ASYNC: True or False"),
@@ -186,6 +240,14 @@ def test_secret_key_signs() -> None:
         ({"RQ_SIGN": True}, "RQ_SIGN: .*SECRET_KEY"),
         ({"RQ_SIGN": 1, "SECRET_KEY": "x"}, "RQ_SIGN: True or False"),
         ({"RQ_EMBEDDED_WORKER": "yes"}, "RQ_EMBEDDED_WORKER: "),
+        ({"RQ_EMBEDDED_WORKER": {"concurency": 5}}, "RQ_EMBEDDED_WORKER: .*'concurrency'"),
+        ({"RQ_EMBEDDED_WORKER": {"backend": "redis://x"}}, "RQ_EMBEDDED_WORKER: .*'backend'"),
+        ({"RQ_EMBEDDED_WORKER": {1: 2}}, "RQ_EMBEDDED_WORKER: .* 1; there are"),
+        ({"RQ_EMBEDDED_WORKER": {"grace": "soon"}}, "RQ_EMBEDDED_WORKER: grace: 'soon'"),
+        ({"RQ_EMBEDDED_WORKER": {"concurrency": 0}}, "RQ_EMBEDDED_WORKER: .*concurrency"),
+        ({"RQ_EMBEDDED_WORKER": {"concurrency": "5"}}, "RQ_EMBEDDED_WORKER: "),
+        ({"RQ_EMBEDDED_WORKER": {"queues": []}}, "RQ_EMBEDDED_WORKER: .*one queue"),
+        ({"RQ_EMBEDDED_WORKER": {"worker_ttl": 5}}, "RQ_EMBEDDED_WORKER: .*left out.*lease"),
         ({"RQ_HEADERS": "traceparent"}, "RQ_HEADERS: a list"),
         ({"RQ_QUEUE": ["low"]}, "RQ_QUEUE: .*RQ_QUEUES"),
         ({"RQ_SCHEDULER_INTERVALL": 1}, "RQ_SCHEDULER_INTERVAL"),
@@ -197,9 +259,73 @@ def test_wrong_value_is_refused_with_its_key(config: Mapping[str, Any], told: st
         _rq(**config)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:secret@localhost",
+        "http://me:secret@\u2100",  # which urlsplit refuses, with all of it in its words
+        "redis://:secret@\u2100:1/0",
+        "redis://:secret@localhost:port/0",
+        "redis+cluster://:secret@localhost:0",
+        "redis+sentinel://:secret@localhost",
+    ],
+)
+def test_password_of_a_refused_url_is_not_told(url: str) -> None:
+    """Nor by an exception that stands behind."""
+    with pytest.raises(InvalidOption, match="RQ_OTHER_URL") as caught:
+        _rq(RQ_OTHER_URL=url)
+
+    assert "secret" not in "".join(traceback.format_exception(caught.value, chain=True))
+
+
+@pytest.mark.parametrize("url", ["unix:///run/redis", "rediss://x:1/2", "redis+cluster://a,b"])
+def test_url_is_checked_for_itself(url: str) -> None:
+    """Whatever prefix the keys are to have, and without asking anybody."""
+    assert _rq(RQ_REDIS_URL=url, RQ_KEY_PREFIX="{mine}").redis_url == url
+
+
+async def test_app_does_not_begin_with_what_cannot_be_meant() -> None:
+    """What was set after ``init_app`` is found when serving begins, even where a Redis is away: that may come back, not this."""
+    rq = _rq(RQ_REDIS_URL="redis://127.0.0.1:1/0")
+    rq.connections = {"other": "localhost:6380"}
+
+    with pytest.raises(InvalidOption, match="redis://"):
+        await rq.app.startup()
+
+
+class ColouredWorker(MyWorker):
+    """One with an option of its own, and its own idea of another one."""
+
+    def __init__(self, *args: Any, colour: str, concurrency: str | int = 1, **options: Any) -> None:
+        super().__init__(*args, concurrency=int(concurrency), **options)
+        self.colour = colour
+
+
+@pytest.mark.parametrize("by_keyword", [True, False])
+def test_embedded_worker_may_have_options_of_its_own_class(by_keyword: bool) -> None:
+    """Wherever the class is named."""
+    options = {"colour": "red", "concurrency": "5", "grace": "5s"}
+    app = Quart("config")
+    app.config["RQ_EMBEDDED_WORKER"] = options
+    if by_keyword:
+        RQ(app, worker_class=ColouredWorker)
+    else:
+        app.config["RQ_WORKER_CLASS"] = ColouredWorker
+        RQ(app)
+
+    app.config["RQ_EMBEDDED_WORKER"] = {**options, "color": "red"}
+    with pytest.raises(InvalidOption, match="did you mean 'colour'"):
+        app.extensions["rq2"].init_app(app)
+
+
 def test_keys_of_other_packages_are_left_alone() -> None:
     """Such as rq-dashboard's."""
     assert _rq(RQ_DASHBOARD_USERNAME_HINT="x", RQ_POLL_INTERVAL=1).get_queue().name == "default"
+    dashboards = {
+        "RQ_DASHBOARD_REDIS_URL": ["redis://a", "redis://b"],
+        "RQ_DASHBOARD_USERNAME": "me",
+    }
+    assert _rq(**dashboards).connections == {}
 
 
 def test_second_rq_of_an_app_is_refused() -> None:
