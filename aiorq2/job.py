@@ -12,7 +12,7 @@ from aiorq2.backends import inspect, wire
 from aiorq2.backends.base import Ended, JobRecord, Observed, Progressed
 from aiorq2.backends.kept import Source, backend_of
 from aiorq2.drafts import Draft, Func, arguments_of, refuse_unknown
-from aiorq2.errors import NoSuchJobError
+from aiorq2.errors import InvalidJobOperation, NoSuchJobError
 from aiorq2.executions import Execution
 from aiorq2.lineage import delete_dependents
 from aiorq2.loops import blocking_outside_the_loop
@@ -32,6 +32,8 @@ MAX_RESULTS = 50
 
 class Control(Protocol):
     """What a running job can ask the run that it is in."""
+
+    has_ended: bool
 
     def check_cancelled(self) -> None: ...
 
@@ -277,8 +279,13 @@ class Job(SeenJob):
         return kept
 
     async def latest_result(self, timeout: float = 0) -> Result | None:
-        """Return how the last run ended; waits up to ``timeout`` seconds for one that has not. Redis: 1 call."""
+        """Return how the last run ended; waits up to ``timeout`` seconds for one that has not. Redis: 1 call.
+
+        Raises:
+            InvalidJobOperation: it was to wait inside of this job, as with ``wait``.
+        """
         if timeout > 0:
+            self._refuse_to_wait_inside()
             with suppress(TimeoutError):
                 await self._backend.ended(self.id, timeout)
         return next(iter(await self.results()), None)
@@ -294,9 +301,11 @@ class Job(SeenJob):
             JobCancelled: it was cancelled or stopped.
             NoSuchJobError: it is gone.
             TimeoutError: it has not ended in time; it goes on.
+            InvalidJobOperation: called inside of this job while it runs, or in a task that it has begun: it would wait for itself.
 
         Redis: 1 call to leave word and 1 to read the record; 1 subscription per process.
         """
+        self._refuse_to_wait_inside()
         async with asyncio.timeout(timeout):
             while True:
                 news = await self._backend.ended(self.id, None)
@@ -310,6 +319,17 @@ class Job(SeenJob):
                         raise
                 if self.status.is_terminal:  # else requeued between the message and the look
                     return self._value_or_error()
+
+    def _refuse_to_wait_inside(self) -> None:
+        here = get_current_job()
+        if here is None or here.status is not JobStatus.STARTED:
+            return
+        if here.control is not None and here.control.has_ended:
+            return  # this is a task that it has left behind
+        if (here.key, here.backend.location) == (self.key, self.backend.location):
+            raise InvalidJobOperation(
+                f"job {self.id!r}: cannot wait for its own end while it runs; enqueue what is to follow it with depends_on"
+            )
 
     # -- doing -----------------------------------------------------------------------------------------------------------
 

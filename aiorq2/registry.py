@@ -114,7 +114,7 @@ class Registry:
         first. ``cleanup()`` comes before if asked for (RQ: by default)."""
         if cleanup:
             await self.cleanup()
-        return [_job_id(one) for one in await self._members(start, end, desc)]
+        return [inspect.job_in(self.kind, one) for one in await self._members(start, end, desc)]
 
     async def get_jobs(self, start: int = 0, end: int = -1, desc: bool = False) -> list[Job]:
         """Return the jobs themselves, as far as they are still there. Redis: 1 call, and 1 pipeline per 500 jobs."""
@@ -133,7 +133,7 @@ class Registry:
         """Return the ids of the jobs whose time is over now, or at ``timestamp`` (seconds since the epoch)."""
         until = self.backend.time() if timestamp is None else timestamp
         found = await inspect.registry_until(self.backend, self.kind, self.name, until)
-        return [_job_id(one) for one in found]
+        return [inspect.job_in(self.kind, one) for one in found]
 
     async def get_expiration_time(self, job: Job | str) -> datetime | None:
         """Return until when a job is in it; None for ever.
@@ -357,10 +357,6 @@ async def clean_registries(queue: HasJobs) -> None:
     ):
         await registry(queue=queue).cleanup()
     await sweeping.sweep_rates(queue.backend)
-
-
-def _job_id(member: str) -> str:
-    return member.partition(":")[0]
 
 
 def _id_of(job_or_id: Job | str) -> str:

@@ -159,7 +159,8 @@ class Durable:
 
     Args:
         replicas: how many; 0 for none.
-        timeout: seconds (or a duration) to wait for them.
+        timeout: seconds (or a duration) to wait for them. Calls of about the same time-out that are made at the same moment share a
+            wait, less than twice as long as each asked for; one that is made meanwhile has its wait after theirs.
     """
 
     replicas: int

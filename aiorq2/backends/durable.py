@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from math import frexp
 from typing import Any
 
 from aiorq2.backends.coalesce import Coalescer
@@ -22,6 +23,10 @@ Send = Callable[[Sequence[Command], float], Awaitable[list[Any]]]
 """Sends a pipeline, again as a whole where need be, with so many seconds of patience."""
 
 
+Timed = tuple[Command, float]
+"""A command, and for how many seconds its caller waits for replicas."""
+
+
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
     """A reply, and how many replicas had what led to it."""
@@ -33,7 +38,10 @@ class Acknowledged:
 class DurableCalls:
     """Calls that end when replicas have what they wrote.
 
-    Those who ask for the same share pipelines on a line of their own, so that nobody else waits with them.
+    Those who ask for as many replicas and about as much time share pipelines on a line of their own, so that nobody else waits with
+    them: there are a few lines, however many time-outs, and the longest time-out on a line is less than twice the shortest. Who is
+    alone on its line waits for its own time at the most; who is not, for the longest of those in its pipeline, after that for the
+    longest in the pipeline before it.
 
     Args:
         line: makes what sends pipelines over a line of its own.
@@ -44,18 +52,20 @@ class DurableCalls:
     def __init__(self, line: Callable[[], Send], fence: str) -> None:
         self._line = line
         self._fence = fence
-        self._coalescers: dict[Durable, Coalescer[Command]] = {}
+        self._coalescers: dict[tuple[int, int], Coalescer[Timed]] = {}
 
     async def call_many(
         self, commands: Sequence[Command], durable: Durable
     ) -> list[Acknowledged | BaseException]:
         """Send commands and wait for the replicas; error replies are returned, not raised."""
-        coalescer = self._coalescers.get(durable)
+        timeout_s = durable.timeout_s
+        shared_by = durable.replicas, frexp(timeout_s)[1]
+        coalescer = self._coalescers.get(shared_by)
         if coalescer is None:
-            send = partial(self._send, self._line(), durable)
-            coalescer = Coalescer(lambda commands, _: send(commands))
-            self._coalescers[durable] = coalescer
-        return await coalescer.call_many(commands)
+            send = partial(self._send, self._line(), durable.replicas)
+            coalescer = Coalescer(lambda timed, _: send(timed))
+            self._coalescers[shared_by] = coalescer
+        return await coalescer.call_many([(command, timeout_s) for command in commands])
 
     async def close(self) -> None:
         """Cancel what is in flight."""
@@ -63,13 +73,15 @@ class DurableCalls:
             await coalescer.close()
 
     async def _send(
-        self, send: Send, durable: Durable, commands: Sequence[Command]
+        self, send: Send, replicas_wanted: int, timed: Sequence[Timed]
     ) -> list[Acknowledged | BaseException]:
+        timeout_s = max(seconds for _, seconds in timed)
         behind: list[Command] = [
             ["SET", self._fence, 1, "EX", FENCE_S],
-            ["WAIT", durable.replicas, max(int(durable.timeout_s * 1000), 1)],
+            ["WAIT", replicas_wanted, max(int(timeout_s * 1000), 1)],
         ]
-        *replies, fenced, count = await send([*commands, *behind], durable.timeout_s)
+        commands = [command for command, _ in timed]
+        *replies, fenced, count = await send([*commands, *behind], timeout_s)
         if isinstance(count, BaseException):
             return [count] * len(commands)
         replicas = 0 if isinstance(fenced, BaseException) else int(count)  # Redis is full

@@ -238,7 +238,12 @@ async def registry_ids(
 ) -> list[str]:
     """Return a page of the job ids in a registry; as ``registry_entries``. Redis: 1 call."""
     entries = await registry_entries(backend, registry, queue, offset, length, desc=desc)
-    return [job_of(member) for member, _ in entries]
+    return [job_in(registry, member) for member, _ in entries]
+
+
+def job_in(registry: str, member: str) -> str:
+    """Return the job of a member of a registry: in ``started`` members are runs, in the others ids of jobs, colons included."""
+    return job_of(member) if registry == "started" else member
 
 
 async def registry_count(backend: RedisBackend, registry: str, queue: str) -> int:

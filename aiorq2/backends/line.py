@@ -153,6 +153,15 @@ def _packed(connection: AbstractConnection, commands: Sequence[Command]) -> list
     return packed
 
 
+async def write(connection: AbstractConnection, packed: list[bytes]) -> None:
+    """Send packed commands on an open connection; one that was just reset is a ``ConnectionError``."""
+    try:
+        await connection.send_packed_command(packed, check_health=False)
+    except (AttributeError, RuntimeError) as error:
+        # On Python 3.12 and newer, asyncio's writelines fails like this on a connection that was just reset.
+        raise ConnectionError(f"the connection was lost while writing: {error}") from error
+
+
 async def _connected(connection: AbstractConnection) -> None:
     # In a context of its own: what a transport calls later, it calls in the context in which it was made, and keeps that alive.
     loop = asyncio.get_running_loop()
@@ -208,7 +217,7 @@ class Line:
             began = loop.time()
             try:
                 with self._writable.bearable(bearable):
-                    await self._write(packed)
+                    await write(self._connection, packed)
             except BaseException:
                 await self._lose(era)
                 raise
@@ -267,13 +276,6 @@ class Line:
             feed(data)
 
         reader.feed_data = heed  # type: ignore[method-assign, assignment]
-
-    async def _write(self, packed: list[bytes]) -> None:
-        try:
-            await self._connection.send_packed_command(packed, check_health=False)
-        except (AttributeError, RuntimeError) as error:
-            # On Python 3.12 and newer, asyncio's writelines fails like this on a connection that was just reset.
-            raise ConnectionError(f"the connection was lost while writing: {error}") from error
 
     async def _replies(self, count: int, era: int) -> list[Any]:
         replies: list[Any] = []

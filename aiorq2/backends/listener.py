@@ -1,16 +1,21 @@
-"""One pub/sub connection per process and loop: it comes back by itself, and tells its users when it has."""
+"""One pub/sub connection per process and loop: it comes back by itself, whatever went wrong, and tells its users when it has."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import logging
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
+from aiorq2.backends.exchange import COMPLAIN_EVERY_S
+from aiorq2.backends.line import write
+from aiorq2.errors import AiorqError
 from aiorq2.timing import backoff
 
 log = logging.getLogger("aiorq2.backend")
@@ -42,6 +47,7 @@ class Listener:
         self._confirmed: dict[bytes, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._heard_at = 0.0
+        self._complained_at = -math.inf
 
     async def subscribe(self, channel: str, receive: Receive) -> None:
         """Call ``receive`` for every message from now on. Waits a moment for Redis to confirm, but not for Redis to be back."""
@@ -83,11 +89,10 @@ class Listener:
         if connection is None or not connection.is_connected:
             return
         try:
-            await connection.send_packed_command(
-                connection.pack_commands([command]), check_health=False
-            )
-        except (RedisError, OSError):
-            await connection.disconnect(nowait=True)
+            await write(connection, connection.pack_commands([command]))
+        except Exception as error:  # noqa: BLE001  it is said with the next connection
+            self._note(error)
+            await _drop(connection)
 
     async def _listen(self) -> None:
         failures = 0
@@ -96,15 +101,28 @@ class Listener:
                 await self._open()
                 failures = 0
                 await self._read()
-            except (RedisError, OSError, TimeoutError, EOFError) as error:
+            except Exception as error:  # noqa: BLE001  nobody else would begin to listen again
                 failures += 1
-                log.debug(
-                    "the pub/sub connection was lost (%s); opening it again", type(error).__name__
-                )
+                self._note(error)
             finally:
                 if self._connection is not None:
-                    await self._connection.disconnect(nowait=True)
+                    await _drop(self._connection)
             await asyncio.sleep(backoff(failures, base=0.05, cap=1.0))
+
+    def _note(self, error: Exception) -> None:
+        """Say what went wrong; what does not pass by itself as an error, once a minute."""
+        if isinstance(error, RedisError | OSError | EOFError):
+            log.debug(
+                "the pub/sub connection was lost (%s); opening it again", type(error).__name__
+            )
+            return
+        now = asyncio.get_running_loop().time()
+        if now - self._complained_at > COMPLAIN_EVERY_S:
+            self._complained_at = now
+            where = None if isinstance(error, AiorqError) else error
+            log.error(
+                "channels cannot be heard: %s; trying again until they can", error, exc_info=where
+            )
 
     async def _open(self) -> None:
         connection = self._connect()
@@ -114,11 +132,9 @@ class Listener:
                 self._connection = connection  # before the names are read, so that a subscription meanwhile is sent, too
                 names = list(self._channels)
                 if names:
-                    await connection.send_packed_command(
-                        connection.pack_commands([["SUBSCRIBE", *names]]), check_health=False
-                    )
+                    await write(connection, connection.pack_commands([["SUBSCRIBE", *names]]))
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await _drop(connection)
             raise
         self._heard_at = asyncio.get_running_loop().time()
 
@@ -156,7 +172,12 @@ class Listener:
             if connection is None or not connection.is_connected:
                 continue
             if self._heard_at < asked_at:
-                await connection.disconnect(nowait=True)
+                await _drop(connection)
             else:
                 asked_at = loop.time()
                 await self._say("PING")
+
+
+async def _drop(connection: AbstractConnection) -> None:
+    with suppress(Exception):  # it is given up; what goes wrong with that must not end the task
+        await connection.disconnect(nowait=True)

@@ -114,8 +114,9 @@ def _worker_of(keys: Keys, hash_: JobRecord, members: Iterable[bytes]) -> Worker
 
 
 def job_of(member: str) -> str:
-    """Return the job of a run, ``<job>:<execution>``."""
-    return member.partition(":")[0]
+    """Return the job of a run, ``<job>:<execution>``; ids of rq's jobs have had colons in them, and rq 1 wrote the job alone."""
+    job_id, _, last = member.rpartition(":")
+    return job_id or last
 
 
 def together(one: WorkerRecord, other: WorkerRecord) -> WorkerRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from aiorq2.backends import browse
-from aiorq2.backends.wire import run_of
+from aiorq2.backends.workers import job_of
 from aiorq2.doctor.tour import Tour
 
 Look = Callable[[str, Sequence[str]], Awaitable[None]]
@@ -72,4 +72,4 @@ class Places:
         self.leases[queue] = {}
         async for entries in browse.sorted_set_pages(backend, keys.wip(queue)):
             self.leases[queue].update(entries)
-        self._leased |= {run_of(member.encode())[0] or member for member in self.leases[queue]}
+        self._leased |= {job_of(member) for member in self.leases[queue]}

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.errors import BackendRefused
 from tests.contract.stage import opened
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
@@ -142,6 +143,82 @@ async def test_quiet_subscription_is_kept(redis_url: str, key_prefix: str) -> No
         await asyncio.sleep(1.5)
 
         assert heard == []
+
+
+async def test_refusal_is_waited_out(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A password that is changed, sentinels without an answer: the listener says so once, tries on, and hears again."""
+    heard: list[bytes | None] = []
+    channel = f"{backend.key_prefix}:one"
+    tries = 0
+
+    async def refuse(_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise BackendRefused("the sentinels want another password")
+
+    with monkeypatch.context() as refusing, caplog.at_level(logging.ERROR, "aiorq2.backend"):
+        refusing.setattr(type(backend.home._connection()), "connect", refuse)
+        await backend.subscribe(channel, heard.append)
+        await eventually(lambda: tries > 3)
+
+    async def is_heard() -> bool:
+        return await _publish(backend, channel, "a") == 1
+
+    await eventually(is_heard)
+    await eventually(lambda: heard == [b"a"])
+    assert caplog.text.count("want another password") == 1
+
+
+async def test_write_on_a_connection_that_was_just_reset_is_made_up_for(
+    chaos_proxy: ChaosProxy, key_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Python 3.12 and newer it is a ``RuntimeError``: the connection is opened again, and watched as before."""
+    heard: list[bytes | None] = []
+    channel = f"{key_prefix}:one"
+    tries = 0
+
+    async def fail(*_: object, **__: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise RuntimeError("unable to perform operation on the transport; it is closed")
+
+    async with opened(chaos_proxy.url, key_prefix=key_prefix, timeout=0.2) as backend:
+        await backend.subscribe(channel, heard.append)
+        with monkeypatch.context() as reset:
+            reset.setattr(type(backend.home._connection()), "send_packed_command", fail)
+            await eventually(lambda: tries > 0)  # the watch asks whether anybody is there
+        await eventually(lambda: None in heard)
+
+        heard.clear()
+        chaos_proxy.stall()
+        await asyncio.sleep(0.6)
+        chaos_proxy.resume()
+
+        await eventually(lambda: None in heard)
+        await eventually(lambda: _publish(backend, channel, "a"))
+        await eventually(lambda: heard[-1] == b"a")
+
+
+async def test_subscription_on_a_connection_that_was_just_reset_is_made_up_for(
+    redis_backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``subscribe`` raises nothing of it; the subscription follows with the next connection."""
+    heard: list[bytes | None] = []
+    one, two = f"{redis_backend.key_prefix}:one", f"{redis_backend.key_prefix}:two"
+    await redis_backend.subscribe(one, heard.append)
+    kind = type(redis_backend.home._connection())
+
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to perform operation on the transport; it is closed")
+
+    with monkeypatch.context() as reset:
+        reset.setattr(kind, "send_packed_command", fail)
+        await redis_backend.subscribe(two, heard.append)
+
+    await eventually(lambda: _publish(redis_backend, two, "a"))
+    await eventually(lambda: heard[-1] == b"a")
 
 
 async def test_close_is_not_held_up_by_a_ping(backend_url: str, key_prefix: str) -> None:

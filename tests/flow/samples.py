@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, NoReturn
 
-from aiorq2 import Queue, Retry, Worker, connect, get_current_job
+from aiorq2 import Job, Queue, Retry, Worker, connect, get_current_job
 from tests.support import jobs
 from tests.support.eventually import gates
 
@@ -89,6 +89,47 @@ async def count_in_meta() -> int:
     job.meta["count"] = job.meta.get("count", 0) + 1
     await job.save_meta()
     return int(job.meta["count"])
+
+
+async def wait_for_oneself(verb: str) -> Any:
+    """Wait for one's own end, by ``wait`` or ``latest_result``, with a handle of one's own making."""
+    here = get_current_job()
+    assert here is not None
+    job = Job(here._record, here.backend, here.serializer)
+    return await getattr(job, verb)(timeout=30)
+
+
+def wait_for_oneself_sync(verb: str) -> Any:
+    """The same in a plain function."""
+    return asyncio.run(wait_for_oneself(verb))
+
+
+async def wait_elsewhere(url: str, key_prefix: str) -> Any:
+    """Wait for the job of one's own id in another place."""
+    here = get_current_job()
+    assert here is not None
+    backend = connect(url, key_prefix=key_prefix)
+    try:
+        return await (await Job.fetch(here.id, backend)).wait(timeout=5)
+    finally:
+        await backend.close()
+
+
+async def leave_a_waiter(gate: str) -> str:
+    """Leave a task behind that waits for this job once the gate is open, and notes down what it has returned."""
+    job = get_current_job()
+    assert job is not None
+
+    async def wait() -> None:
+        await gates[gate].wait()
+        jobs.recorded.append(await job.wait(timeout=5))
+
+    left_behind.append(asyncio.create_task(wait()))
+    return "done"
+
+
+left_behind: list[asyncio.Task[None]] = []
+"""Tasks that jobs have not waited for; nobody else keeps them."""
 
 
 def count_in_meta_sync() -> int:

@@ -41,6 +41,10 @@ class Pair:
         """Return whether somebody waits for replicas at the moment."""
         return b"cmd=wait" in self.master.command("CLIENT", "LIST")
 
+    def connections(self) -> int:
+        """Return how many connections to the master are open."""
+        return int(self.master.command("CLIENT", "LIST").count(b"id="))
+
     def waits(self) -> int:
         """Return how many times the master was asked to wait for replicas."""
         with self.master.client() as client:
@@ -185,6 +189,46 @@ async def test_nobody_waits_with_those_who_want_replicas(pair: Pair) -> None:
     assert not waiting.done()
     pair.replica.resume()
     await waiting
+
+
+async def test_time_outs_of_all_sizes_share_a_few_connections(pair: Pair) -> None:
+    """Who enqueues against a deadline has another time-out each time; that must not open a connection each time."""
+    queue = Queue("q", pair.backend)
+    before = pair.connections()
+
+    for n in range(50):
+        await queue.enqueue(jobs.nothing, durable=Durable(1, 5 - n / 10))
+
+    assert pair.connections() - before <= 8
+
+
+async def test_short_time_out_does_not_wait_for_a_long_one(pair: Pair) -> None:
+    """Whoever else waits for the replicas at the moment."""
+    queue = Queue("q", pair.backend)
+    pair.replica.pause()
+    waiting = asyncio.create_task(queue.enqueue(jobs.nothing, durable=Durable(1, 30)))
+    await eventually(lambda: pair.is_waiting())
+    began = time.monotonic()
+
+    with pytest.raises(NotDurable):
+        await queue.enqueue(jobs.nothing, durable=SHORT)
+
+    assert time.monotonic() - began < 2
+    pair.replica.resume()
+    await waiting
+
+
+async def test_time_out_of_who_is_alone_is_kept_to_the_letter(pair: Pair) -> None:
+    """A connection that others of about the same patience have used is no reason to wait as long as they."""
+    queue = Queue("q", pair.backend)
+    await queue.enqueue(jobs.nothing, durable=Durable(1, 1.9))
+    pair.replica.pause()
+    began = time.monotonic()
+
+    with pytest.raises(NotDurable):
+        await queue.enqueue(jobs.nothing, durable=Durable(1, 1.01))
+
+    assert 1.0 <= time.monotonic() - began < 1.7
 
 
 async def test_queue_default_can_be_lifted_for_a_call(pair: Pair) -> None:

@@ -126,6 +126,23 @@ async def test_started_registry_names_jobs_and_runs(backend: RedisBackend) -> No
     assert await inspect.registry_entries(backend, "started", "q") == [("a:e1", 1.0), ("b", 2.0)]
 
 
+@planted
+async def test_ids_of_jobs_may_hold_colons(backend: RedisBackend) -> None:
+    """rq 1 allowed any id. Only the runs in ``started`` and of workers have an execution behind the last colon."""
+    await plant_zset(backend, "failed:q", "a:b", "c")
+    await plant_zset(backend, "wip:q", "a:b:e1")
+    await backend.register(SEAT, ["q"], FIELDS)
+    await backend.run(["SADD", f"{backend.key_prefix}:worker:w-1:executions", "a:b:e1"])
+
+    (worker,) = await inspect.workers(backend)
+
+    assert await inspect.registry_ids(backend, "failed", "q") == ["a:b", "c"]
+    assert await inspect.registry_ids(backend, "started", "q") == ["a:b"]
+    assert worker.job_ids == ("a:b",)
+    assert worker.get_current_job_id() == "a:b"
+    await backend.unregister(SEAT, ["q"])
+
+
 async def test_registry_that_does_not_exist_is_refused(backend: RedisBackend) -> None:
     """The message has the names that exist."""
     with pytest.raises(InvalidOption, match="started, finished"):

@@ -510,6 +510,54 @@ async def test_job_saves_its_meta_while_it_runs(redis_backend: RedisBackend, pla
     assert await job.get_meta() == {"count": 42}
 
 
+@pytest.mark.parametrize("verb", ["wait", "latest_result"])
+@pytest.mark.parametrize(
+    ("func", "offload"),
+    [
+        (samples.wait_for_oneself, None),
+        (samples.wait_for_oneself, "thread"),
+        (samples.wait_for_oneself_sync, "thread"),
+        (samples.wait_for_oneself, "process"),
+    ],
+)
+async def test_job_that_waits_for_itself_is_refused_at_once(
+    backend: RedisBackend, func: Any, offload: str | None, verb: str
+) -> None:
+    """Its end would come after the call: it is an error, with a sentence, and not a wait for the job's time limit."""
+    job = await Queue("q", backend).enqueue(func, verb, job_timeout=5, offload=offload)
+
+    await drain(backend)
+
+    with pytest.raises(JobFailed, match=r"InvalidJobOperation: job .* cannot wait for its own end"):
+        await job.wait(timeout=5)
+
+
+async def test_job_may_wait_for_one_of_its_id_elsewhere(
+    redis_backend: RedisBackend, memory_backend: RedisBackend
+) -> None:
+    """That is another job."""
+    await Queue("q", memory_backend).enqueue(jobs.echo, "there", job_id="x")
+    await drain(memory_backend)
+    where = memory_backend.location, memory_backend.key_prefix
+    job = await Queue("q", redis_backend).enqueue(samples.wait_elsewhere, *where, job_id="x")
+
+    await drain(redis_backend)
+
+    assert await job.wait(timeout=5) == "there"
+
+
+async def test_task_that_a_job_has_left_may_wait_for_it(backend: RedisBackend) -> None:
+    """What goes on when the job has ended is not the job."""
+    job = await Queue("q", backend).enqueue(samples.leave_a_waiter, "g")
+
+    async with at_work(backend):
+        assert await job.wait(timeout=5) == "done"
+        gates["g"].open()
+        await samples.left_behind.pop()
+
+    assert jobs.recorded == ["done"]
+
+
 async def test_outside_of_jobs_there_is_no_current_job(backend: RedisBackend) -> None:
     """Nor is one left behind, in the task that ran a worker or waited for a job."""
     assert get_current_job() is None

@@ -98,6 +98,23 @@ async def test_ids_come_in_pages(backend: RedisBackend) -> None:
     assert await registry.get_jobs() == []
 
 
+@pytest.mark.parametrize("kind", REGISTRIES)
+async def test_job_whose_id_has_colons_is_found(
+    backend: RedisBackend, kind: type[Registry]
+) -> None:
+    """rq 1 allowed any id; runs alone are ``<job>:<execution>``."""
+    registry = kind("q", backend)
+    await stage.plant(backend, "a:b", STATUS_OF[kind], aio_token="t")
+    if kind is StartedJobRegistry:
+        await backend.run(["DEL", registry.key], ["ZADD", registry.key, 1, "a:b:e1"])
+
+    assert await registry.get_job_ids() == ["a:b"]
+    assert [job.id for job in await registry.get_jobs()] == ["a:b"]
+    if kind is not CanceledJobRegistry:
+        assert await registry.get_expired_job_ids(9e9) == ["a:b"]
+    await backend.run(["DEL", registry.key, backend.keys.job("a:b")])
+
+
 async def test_looking_changes_nothing_cleaning_up_does(backend: RedisBackend) -> None:
     """RQ's readers clean up as they look, and put abandoned jobs twice into the queue by it."""
     queue = Queue("q", backend)
