@@ -247,6 +247,7 @@ class Queue(QueueContents):
         ids = [data.options.job_id for data in datas if data.options.job_id]
         if len(ids) != len(set(ids)):
             raise InvalidOption("enqueue_many: the same job_id stands twice among the jobs")
+        group_id = None if group_id is None else checked_name(group_id, "group")
         pairs = []
         for index, data in enumerate(datas):
             pairs.append(
