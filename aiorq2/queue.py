@@ -289,7 +289,8 @@ class Queue(QueueContents):
         return job
 
     async def enqueue_job(self, job: Job, at_front: bool = False, unique: bool = False) -> Job:
-        """Enqueue a job that ``create_job`` made, or one of this queue that has ended, again. Redis: 1 call.
+        """Enqueue a job that ``create_job`` made, with the meta that its handle has by now, or one of this queue that has ended,
+        again. Redis: 1 call.
 
         Args:
             unique: a job with this id must not exist yet.
@@ -363,6 +364,7 @@ class Queue(QueueContents):
     def prepared(
         self,
         func: Func,
+        spec = job.with_meta(spec, self.payload_limit)
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         options: EnqueueOptions,
