@@ -19,6 +19,8 @@ from aiorq2.timing import Duration, durations, seconds
 CALLBACK_TIMEOUT = 60
 """Seconds; RQ's."""
 MAX_KEY = 255
+MAX_REPEATS = 1_000_000
+MAX_CONCURRENCY = 1_000_000
 MAX_REPLICAS = 100
 DURABLE_TIMEOUT = 2
 """Seconds that an enqueue waits for replicas, unless it says otherwise."""
@@ -37,8 +39,10 @@ class Repeat:
     """Run a job again ``times`` more times after it succeeded, each ``interval`` seconds (or the next of a list) later."""
 
     def __init__(self, times: int, interval: Duration | Iterable[Duration] = 0) -> None:
-        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-            raise InvalidOption(f"Repeat(times={times!r}): a whole number of at least 1 is needed")
+        if not _is_whole(times, MAX_REPEATS):
+            raise InvalidOption(
+                f"Repeat(times=…): a whole number from 1 to {MAX_REPEATS} is needed"
+            )
         self.times = times
         self.intervals = durations(interval, name="Repeat(interval)")
 
@@ -144,13 +148,9 @@ class RateLimit:
             raise InvalidOption(
                 f"RateLimit(key={self.key!r:.60}): 1 to {MAX_KEY} printable characters are needed"
             )
-        if (
-            isinstance(self.concurrency, bool)
-            or not isinstance(self.concurrency, int)
-            or self.concurrency < 1
-        ):
+        if not _is_whole(self.concurrency, MAX_CONCURRENCY):
             raise InvalidOption(
-                f"RateLimit(concurrency={self.concurrency!r}): a whole number of at least 1 is needed"
+                f"RateLimit(concurrency=…): a whole number from 1 to {MAX_CONCURRENCY} is needed"
             )
 
 
