@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from aiorq2.backends.kept import Source, backend_of
 from aiorq2.errors import InvalidJobOperation, NoSuchExecutionError
 from aiorq2.executions import Execution
+from aiorq2.options import any_job_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ async def send_stop_job_command(connection: Source, job_id: str) -> None:
         NoSuchJobError: there is none.
         InvalidJobOperation: it does not run.
     """
-    await backend_of(connection).stop(job_id)
+    await backend_of(connection).stop(any_job_id(job_id))
 
 
 async def send_stop_execution_command(connection: Source, job_id: str, execution_id: str) -> bool:

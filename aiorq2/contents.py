@@ -6,6 +6,7 @@ from aiorq2.backends import inspect, sweeping
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import NoSuchJobError
 from aiorq2.job import Job
+from aiorq2.options import any_job_id
 from aiorq2.registry import (
     CanceledJobRegistry,
     DeferredJobRegistry,
@@ -176,4 +177,4 @@ class QueueContents:
 
 
 def _id_of(job_or_id: Job | str) -> str:
-    return job_or_id.id if isinstance(job_or_id, Job) else job_or_id
+    return job_or_id.id if isinstance(job_or_id, Job) else any_job_id(job_or_id)

@@ -12,7 +12,7 @@ from aiorq2.backends import inspect, sweeping
 from aiorq2.backends.kept import Source, backend_of
 from aiorq2.errors import InvalidOption, NoSuchGroupError
 from aiorq2.job import Job
-from aiorq2.options import EnqueueData, checked_name
+from aiorq2.options import EnqueueData, any_job_id, checked_name
 from aiorq2.serializers import Serializer
 from aiorq2.states import JobStatus
 
@@ -188,7 +188,7 @@ class Group:
 
     async def delete_job(self, job_id: str) -> None:
         """Take a job out of the group; the job itself stays, as in RQ. Redis: 1 call."""
-        await self.backend.run(["SREM", self.key, job_id])
+        await self.backend.run(["SREM", self.key, any_job_id(job_id)])
 
     async def cleanup(self) -> int:
         """Forget the jobs that are gone, and the group if none is left; returns how many. Redis: 1 call per 500 jobs."""

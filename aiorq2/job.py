@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Protocol, Self
@@ -16,7 +16,7 @@ from aiorq2.errors import InvalidJobOperation, NoSuchJobError
 from aiorq2.executions import Execution
 from aiorq2.lineage import delete_dependents
 from aiorq2.loops import blocking_outside_the_loop
-from aiorq2.options import EnqueueOptions, JobSpec
+from aiorq2.options import EnqueueOptions, JobSpec, any_job_id
 from aiorq2.payloads import encode_value
 from aiorq2.progress import Progress, packed
 from aiorq2.results import Result, ResultType, result_of_entry, result_of_record
@@ -106,19 +106,20 @@ class Job(SeenJob):
             serializer: as its queue's.
 
         Raises:
+            InvalidOption: the id is no text (so for the others below).
             NoSuchJobError: there is none.
 
         Redis: 1 call.
         """
         found = backend_of(backend, connection)
-        job = cls(JobRecord(id, {}), found, resolve_serializer(serializer))
+        job = cls(JobRecord(any_job_id(id), {}), found, resolve_serializer(serializer))
         await job.refresh()
         return job
 
     @classmethod
     async def fetch_many(
         cls,
-        job_ids: Sequence[str],
+        job_ids: Iterable[str],
         backend: Source | None = None,
         serializer: str | Serializer | None = None,
         *,
@@ -128,7 +129,7 @@ class Job(SeenJob):
         results of those that keep them in a stream."""
         found = backend_of(backend, connection)
         reads_with = resolve_serializer(serializer)
-        records = await inspect.records(found, job_ids)
+        records = await inspect.records(found, [any_job_id(one) for one in job_ids])
         entries = await inspect.latest_entries(
             found, [one.id for one in records if one and one.has_streamed_result]
         )
@@ -150,7 +151,7 @@ class Job(SeenJob):
     ) -> bool:
         """Return whether there is a job of this id. Redis: 1 call."""
         found = backend_of(backend, connection)
-        return bool((await found.run(["EXISTS", found.keys.job(job_id)]))[0])
+        return bool((await found.run(["EXISTS", found.keys.job(any_job_id(job_id))]))[0])
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -467,7 +468,8 @@ async def cancel_job(
     connection: Source | None = None,
 ) -> None:
     """Cancel the job of this id, as ``job.cancel()``. Redis: 1 call."""
-    await backend_of(backend, connection).cancel(job_id, enqueue_dependents=enqueue_dependents)
+    found = backend_of(backend, connection)
+    await found.cancel(any_job_id(job_id), enqueue_dependents=enqueue_dependents)
 
 
 async def requeue_job(
@@ -485,5 +487,5 @@ async def requeue_job(
         InvalidJobOperation: it has not ended.
     """
     found = backend_of(backend, connection)
-    await found.requeue(job_id, at_front=at_front)
+    await found.requeue(any_job_id(job_id), at_front=at_front)
     return await Job.fetch(job_id, found, serializer)

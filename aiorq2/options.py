@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
+from uuid import UUID
 
 from aiorq2.errors import InvalidOption
 from aiorq2.quick import quick_dataclass
@@ -43,14 +44,25 @@ ResultStore = Literal["hash", "stream"]
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
+def any_job_id(job_id: object) -> str:
+    """Return the id of a job that is asked for if it is a text: rq 1 allowed any, and its jobs are still to be found.
+
+    Raises:
+        InvalidOption: it is none.
+    """
+    if not isinstance(job_id, str):
+        hint = ": give str(id)" if isinstance(job_id, UUID) else ""
+        raise InvalidOption(f"job_id must be a string, not {type(job_id).__name__}{hint}")
+    return job_id
+
+
 def checked_job_id(job_id: object) -> str:
-    """Return ``job_id`` if it follows RQ's rule: letters, digits, ``_`` and ``-``.
+    """Return ``job_id`` if it follows RQ's rule for new ones: letters, digits, ``_`` and ``-``.
 
     Raises:
         InvalidOption: it does not.
     """
-    if not isinstance(job_id, str):
-        raise InvalidOption(f"job_id must be a string, not {type(job_id).__name__}")
+    job_id = any_job_id(job_id)
     if len(job_id) > MAX_ID or not _JOB_ID.fullmatch(job_id):
         raise InvalidOption(
             f"job_id {job_id[:60]!r}: 1 to {MAX_ID} letters, digits, '_' and '-' are allowed"

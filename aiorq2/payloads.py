@@ -92,8 +92,8 @@ def function_name(data: bytes) -> str | None:
     """
     try:
         raw = _inflated(data, READ_LIMIT)
-        if raw.startswith(SIGNED_PREFIX):
-            raw = raw.partition(b".")[2]
+        if raw.startswith(SIGNED_PREFIX):  # which has dots of its own
+            raw = raw.removeprefix(SIGNED_PREFIX).partition(b".")[2]
         if found := _FIRST_TEXT.match(raw):
             name = json.loads(found[1])
         else:

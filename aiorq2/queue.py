@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Never, Self
 
 from aiorq2 import left_out
 from aiorq2.backends import inspect
-from aiorq2.backends.durable import token_of
+from aiorq2.backends.durable import all_added, token_of
 from aiorq2.backends.kept import Source, backend_of
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.shards import Shards
@@ -21,11 +21,13 @@ from aiorq2.contents import QueueContents
 from aiorq2.cron import checked_zone, in_zone
 from aiorq2.drafts import Draft, Func, arguments_of, refuse_unknown, split_options
 from aiorq2.errors import (
+    BackendFull,
+    BackendRefused,
+    BackendUnavailable,
     DuplicateJobError,
     InvalidJobOperation,
     InvalidOption,
     NoSuchJobError,
-    NotDurable,
 )
 from aiorq2.executor import JobContext
 from aiorq2.inline import run_inline
@@ -246,10 +248,13 @@ class Queue(QueueContents):
 
         Raises:
             InvalidOption: the same ``job_id`` stands twice among them; and as ``enqueue``.
+            DuplicateJobError, InvalidJobOperation: as ``enqueue``, of the first that was refused; the notes of the error name the
+                others. All that were not refused are enqueued.
             NotDurable: some have too few replicas (``error.job_ids``); all are enqueued.
 
-        Redis: 1 pipeline per 256 jobs.
+        Redis: 1 pipeline per 256 jobs, and per 500 that ``unique="return"`` hands back.
         """
+        group_id = None if group_id is None else checked_name(group_id, "group")
         datas = list(job_datas)
         ids = [data.options.job_id for data in datas if data.options.job_id]
         if len(ids) != len(set(ids)):
@@ -262,22 +267,50 @@ class Queue(QueueContents):
             if index % CHUNK == CHUNK - 1:
                 await asyncio.sleep(0)  # let others have the loop
         if not self.is_async:
-            return [await self._run_inline(spec, job) for spec, job in pairs]
-        short: list[NotDurable] = []
+            return all_added([await self._run_or_refuse(spec, job) for spec, job in pairs])
+        found: list[Job | Exception] = []
         for start in range(0, len(pairs), CHUNK):
-            try:
-                await self._send_chunk(pairs[start : start + CHUNK])
-            except NotDurable as error:  # those behind are enqueued as well
-                short.append(error)
-        if short:
-            raise _all_short(short)
-        return [job for _, job in pairs]
+            found += await self._send_chunk(pairs[start : start + CHUNK])
+        return all_added(found)
 
-    async def _send_chunk(self, pairs: Sequence[tuple[JobSpec, Job]]) -> None:
-        statuses = await self._add([spec for spec, _ in pairs])
-        for (spec, job), status in zip(pairs, statuses, strict=True):
-            if status is not spec.status:
-                job.see_status(status)
+    async def _send_chunk(self, pairs: Sequence[tuple[JobSpec, Job]]) -> list[Job | Exception]:
+        """Send jobs; returns their handles, or why they were refused: those behind are enqueued as well.
+
+        Raises:
+            BackendError: Redis is away, full, or does not want us: there is no use in going on.
+        """
+        outcomes = await self._add_each([spec for spec, _ in pairs])
+        for one in outcomes:
+            if isinstance(one, BackendUnavailable | BackendFull | BackendRefused):
+                raise one
+        there = await self._handed_back([spec for spec, _ in pairs], outcomes)
+        found: list[Job | Exception] = []
+        for (spec, job), outcome in zip(pairs, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                found.append(there.get(spec.id, outcome))
+                continue
+            if outcome is not spec.status:
+                job.see_status(outcome)
+            found.append(job)
+        return found
+
+    async def _handed_back(
+        self, specs: Sequence[JobSpec], outcomes: Sequence[JobStatus | Exception]
+    ) -> dict[str, Job | Exception]:
+        """Return the jobs that are there already and are wanted in place of new ones, by id."""
+        ids = [
+            spec.id
+            for spec, outcome in zip(specs, outcomes, strict=True)
+            if isinstance(outcome, DuplicateJobError) and spec.options.unique == "return"
+        ]
+        found = await self.job_class.fetch_many(ids, self.backend, self.serializer)
+        return {job.id: job for job in found if job is not None}
+
+    async def _run_or_refuse(self, spec: JobSpec, job: Job) -> Job | Exception:
+        try:
+            return await self._send(spec, job)
+        except (DuplicateJobError, InvalidJobOperation) as error:  # those behind are run as well
+            return error
 
     def create_job(
         self,
@@ -295,7 +328,8 @@ class Queue(QueueContents):
         return job
 
     async def enqueue_job(self, job: Job, at_front: bool = False, unique: bool = False) -> Job:
-        """Enqueue a job that ``create_job`` made, or one of this queue that has ended, again. Redis: 1 call.
+        """Enqueue a job that ``create_job`` made, with the meta that its handle has by now, or one of this queue that has ended,
+        again. Redis: 1 call.
 
         Args:
             unique: a job with this id must not exist yet.
@@ -337,15 +371,16 @@ class Queue(QueueContents):
 
     async def _send_prepared(self, spec: JobSpec, job: Job) -> Job:
         """Send a spec that is not the one the handle was made with."""
+        spec = job.with_meta(spec, self.payload_limit)
         job.prepare(spec)
         sent = await self._send(spec, job)
         job.spec = None
         return sent
 
     async def _send(self, spec: JobSpec, job: Job) -> Job:
-        if not self.is_async and spec.status is not JobStatus.SCHEDULED:
-            return await self._run_inline(spec, job)
         try:
+            if not self.is_async and spec.status is not JobStatus.SCHEDULED:
+                return await self._run_inline(spec, job)
             (status,) = await self._add([spec])
         except DuplicateJobError:
             if spec.options.unique != "return":
@@ -359,6 +394,11 @@ class Queue(QueueContents):
         if self._shards is not None:
             await self._shards.refuse_across(self.backend, specs)
         return await self.backend.add(specs)
+
+    async def _add_each(self, specs: Sequence[JobSpec]) -> list[JobStatus | Exception]:
+        if self._shards is not None:
+            await self._shards.refuse_across(self.backend, specs)
+        return await self.backend.add_each(specs)
 
     async def _run_inline(self, spec: JobSpec, job: Job) -> Job:
         await run_inline(self.backend, spec, self.serializer, self.job_class, self.job_context)
@@ -465,14 +505,6 @@ def _home(
     shards = backend if isinstance(backend, Shards) else connection
     assert isinstance(shards, Shards)
     return shards.of(queue), shards
-
-
-def _all_short(errors: Sequence[NotDurable]) -> NotDurable:
-    return NotDurable(
-        tuple(job_id for error in errors for job_id in error.job_ids),
-        max(error.wanted for error in errors),
-        min(error.acknowledged for error in errors),
-    )
 
 
 def _timeout(value: Duration) -> int | float:

@@ -14,7 +14,7 @@ from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import InvalidOption, NoSuchJobError
 from aiorq2.executions import execution_ids
 from aiorq2.job import Job
-from aiorq2.options import checked_name
+from aiorq2.options import any_job_id, checked_name
 from aiorq2.serializers import Serializer
 from aiorq2.serializers import resolve as resolve_serializer
 from aiorq2.states import JobStatus
@@ -360,4 +360,4 @@ async def clean_registries(queue: HasJobs) -> None:
 
 
 def _id_of(job_or_id: Job | str) -> str:
-    return job_or_id.id if isinstance(job_or_id, Job) else job_or_id
+    return job_or_id.id if isinstance(job_or_id, Job) else any_job_id(job_or_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from aiorq2.callables import describe_call, resolve
 from aiorq2.errors import DeserializationError, JobCancelled, JobFailed, NoSuchJobError
 from aiorq2.job_terms import JobTerms
 from aiorq2.options import JobSpec
-from aiorq2.payloads import Call, decode_call, decode_value
+from aiorq2.payloads import Call, decode_call, decode_value, encode_value
 from aiorq2.progress import Progress, unpacked
 from aiorq2.results import Result, ResultType, result_of_entry, value_of_record
 from aiorq2.serializers import Serializer
@@ -123,7 +124,8 @@ class SeenJob(JobTerms):
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What the job and its users keep beside it. Change it freely, then ``await job.save_meta()``."""
+        """What the job and its users keep beside it. Change it freely, then ``await job.save_meta()``; before ``enqueue_job`` there
+        is no need of that."""
         if self._meta is None:
             raw = self._record.fields.get("meta")
             self._meta = (
@@ -136,6 +138,18 @@ class SeenJob(JobTerms):
     @meta.setter
     def meta(self, meta: dict[str, Any]) -> None:
         self._meta = meta
+
+    def with_meta(self, spec: JobSpec, limit: int) -> JobSpec:
+        """Return ``spec`` with the meta that this handle has by now, of ``limit`` bytes at the most; for ``Queue``.
+
+        Raises:
+            SerializationError, PayloadTooLarge: it cannot be carried.
+        """
+        if self._meta is None:  # nobody has looked at it
+            return spec
+        given, context = self._meta, self._record.context
+        raw = encode_value(self._serializer, given, what="meta", limit=limit, context=context)
+        return replace(spec, meta=raw if given else None)
 
     @property
     def status(self) -> JobStatus:

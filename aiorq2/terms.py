@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -18,6 +19,8 @@ from aiorq2.timing import Duration, durations, seconds
 CALLBACK_TIMEOUT = 60
 """Seconds; RQ's."""
 MAX_KEY = 255
+MAX_REPEATS = 1_000_000
+MAX_CONCURRENCY = 1_000_000
 MAX_REPLICAS = 100
 DURABLE_TIMEOUT = 2
 """Seconds that an enqueue waits for replicas, unless it says otherwise."""
@@ -36,8 +39,10 @@ class Repeat:
     """Run a job again ``times`` more times after it succeeded, each ``interval`` seconds (or the next of a list) later."""
 
     def __init__(self, times: int, interval: Duration | Iterable[Duration] = 0) -> None:
-        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-            raise InvalidOption(f"Repeat(times={times!r}): a whole number of at least 1 is needed")
+        if not _is_whole(times, MAX_REPEATS):
+            raise InvalidOption(
+                f"Repeat(times=…): a whole number from 1 to {MAX_REPEATS} is needed"
+            )
         self.times = times
         self.intervals = durations(interval, name="Repeat(interval)")
 
@@ -143,13 +148,9 @@ class RateLimit:
             raise InvalidOption(
                 f"RateLimit(key={self.key!r:.60}): 1 to {MAX_KEY} printable characters are needed"
             )
-        if (
-            isinstance(self.concurrency, bool)
-            or not isinstance(self.concurrency, int)
-            or self.concurrency < 1
-        ):
+        if not _is_whole(self.concurrency, MAX_CONCURRENCY):
             raise InvalidOption(
-                f"RateLimit(concurrency={self.concurrency!r}): a whole number of at least 1 is needed"
+                f"RateLimit(concurrency=…): a whole number from 1 to {MAX_CONCURRENCY} is needed"
             )
 
 
@@ -185,13 +186,18 @@ class Durable:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A URL that is called when a job has ``finished`` or ``failed``. Needs the extra ``webhook`` (httpx) in the worker."""
+    """A URL that is called when a job has ``finished`` or ``failed``. Needs the extra ``webhook`` (httpx) in the worker.
+
+    Args:
+        headers: of the request; texts.
+        timeout: seconds (or a duration) that the call may take. It is kept in whole ones, rounded up, as rq counts it.
+    """
 
     url: str
     job_status: WebhookStatus
     method: Literal["GET", "POST"] = "GET"
     headers: Mapping[str, str] | None = None
-    timeout: float = 10
+    timeout: Duration = 10
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -201,7 +207,14 @@ class Webhook:
             raise InvalidOption(f"Webhook(job_status={self.job_status!r}): 'finished' or 'failed'")
         if self.method not in ("GET", "POST"):
             raise InvalidOption(f"Webhook(method={self.method!r}): 'GET' or 'POST'")
-        seconds(self.timeout, name="Webhook(timeout)", minimum=0.001)
+        if self.headers is not None:
+            object.__setattr__(self, "headers", _headers(self.headers))
+        object.__setattr__(self, "timeout", self.timeout_s)
+
+    @property
+    def timeout_s(self) -> int:
+        """The time that the call has, in seconds."""
+        return ceil(seconds(self.timeout, name="Webhook(timeout)", minimum=0.001))
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as RQ writes it into the job."""
@@ -210,8 +223,25 @@ class Webhook:
             "job_status": self.job_status,
             "method": self.method,
             "headers": dict(self.headers) if self.headers else None,
-            "timeout": self.timeout,
+            "timeout": self.timeout_s,
         }
+
+
+def _headers(given: object) -> dict[str, str]:
+    """Return headers as they can be written and sent: a copy, and numbers as texts, as rq sends them."""
+    if not isinstance(given, Mapping):
+        raise InvalidOption(f"Webhook(headers=…): a dict is needed, not {type(given).__name__}")
+    for name, value in given.items():
+        if not isinstance(name, str) or not isinstance(value, str | int):
+            raise InvalidOption(
+                f"Webhook(headers=…): {name!r:.60} and its value must be strings; use str(…)"
+            )
+    return {name: str(value) for name, value in given.items()}
+
+
+def _is_whole(number: object, most: int) -> bool:
+    """Whether it is a whole number from 1 on that Redis and Lua can count with."""
+    return isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= most
 
 
 def as_repeat(given: object) -> Repeat | None:

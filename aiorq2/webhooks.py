@@ -72,7 +72,7 @@ class Webhooks:
     async def _call(self, webhook: Webhook, end: End) -> None:
         where = urlsplit(webhook.url).hostname  # the rest of a URL is often a secret
         try:
-            async with self._slots, asyncio.timeout(webhook.timeout):
+            async with self._slots, asyncio.timeout(webhook.timeout_s):
                 client = await self._connected()
                 if client is None:
                     return

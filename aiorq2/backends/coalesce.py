@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from aiorq2.errors import BackendUnavailable, InvalidOption
+from aiorq2.errors import BackendUnavailable
 
 MAX_COMMANDS = 256
 """How many commands share a pipeline, unless told otherwise."""
@@ -32,7 +32,8 @@ class Coalescer(Generic[T]):
     itself: the task that sends for several costs as much as the rest of a call.
 
     Args:
-        send: sends a pipeline and returns a reply or an exception for each of its commands.
+        send: sends a pipeline and returns a reply or an exception for each of its commands. A ``TypeError`` or ``ValueError`` says
+            that one of them cannot be sent, and that none was: it is the error of that one's caller alone.
         most: how many commands share a pipeline at the most.
         patience: how long a caller waits while Redis is away, seconds, what was in flight before it included; None for ever.
         is_split: whether a crowd shares two pipelines, so that one half is answered while the other makes its next calls. ``send``
@@ -83,8 +84,6 @@ class Coalescer(Generic[T]):
         self._alone = task = asyncio.current_task()
         try:
             return await self._send(commands, self._patience)
-        except UnicodeEncodeError as error:
-            raise _no_text(error) from error
         except asyncio.CancelledError:
             if self._is_closing and task is not None:
                 task.uncancel()  # that was ours, not its own end
@@ -162,12 +161,12 @@ class Coalescer(Generic[T]):
         try:
             replies = await self._send(commands, self._left(batch[0]))
             self._is_flowing = True
-        except UnicodeEncodeError as error:  # before anything was sent
+        except (TypeError, ValueError) as error:  # before anything was sent: one of them cannot be
             if len(batch) > 1:
                 for call in batch:
                     await self._answer([call])
                 return
-            replies = [_no_text(error)] * len(commands)
+            replies = [error] * len(commands)
         except Exception as error:  # noqa: BLE001  whatever it is, it belongs to each of the callers
             self._is_flowing = False
             replies = [error] * len(commands)
@@ -205,7 +204,3 @@ class Coalescer(Generic[T]):
                 await asyncio.wait(tasks, timeout=0.1)
         finally:
             self._is_closing = False
-
-
-def _no_text(error: UnicodeEncodeError) -> InvalidOption:
-    return InvalidOption(f"what is no text cannot be sent to Redis: {error.reason}")

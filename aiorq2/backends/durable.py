@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from math import frexp
-from typing import Any
+from typing import Any, TypeVar
 
 from aiorq2.backends.coalesce import Coalescer
 from aiorq2.backends.line import Command
@@ -17,7 +17,11 @@ from aiorq2.options import JobSpec
 from aiorq2.states import JobStatus, Verb
 from aiorq2.terms import Durable
 
+T = TypeVar("T")
+
 FENCE_S = 60
+MOST_NOTES = 20
+"""How many further refusals an error names."""
 
 Send = Callable[[Sequence[Command], float], Awaitable[list[Any]]]
 """Sends a pipeline, again as a whole where need be, with so many seconds of patience."""
@@ -99,31 +103,39 @@ def strictest(specs: Iterable[JobSpec]) -> Durable | None:
     return Durable(max(one.replicas for one in wishes), max(one.timeout_s for one in wishes))
 
 
-def added_durably(
-    specs: Sequence[JobSpec], replies: Sequence[Acknowledged | BaseException]
-) -> list[JobStatus]:
-    """Return the statuses that jobs got by ``add.lua``; raise the first refusal, or else that some jobs have too few replicas."""
-    statuses = []
-    short: list[tuple[JobSpec, int]] = []
-    for spec, reply in zip(specs, replies, strict=True):
-        if isinstance(reply, BaseException):
-            raise reply
-        wanted = spec.durable.replicas if spec.durable else 0
-        is_handed_back = (
-            spec.options.unique == "return"
-        )  # then it is about the job that was there before
-        if reply.replicas < wanted and (reply.reply[0] == b"OK" or is_handed_back):
-            short.append((spec, reply.replicas))
-            continue
-        raise_for(Verb.ADD, spec.id, reply.reply)
-        statuses.append(JobStatus(reply.reply[1].decode()))
+def status_added(spec: JobSpec, reply: Any, replicas: int = 0) -> JobStatus:
+    """Return the status that a job got by ``add.lua``.
+
+    Raises:
+        NotDurable: fewer ``replicas`` have it than it asks for; else what ``raise_for`` makes of the refusal.
+    """
+    wanted = spec.durable.replicas if spec.durable else 0
+    is_handed_back = (
+        spec.options.unique == "return"
+    )  # then it is about the job that was there before
+    if replicas < wanted and (reply[0] == b"OK" or is_handed_back):
+        raise NotDurable((spec.id,), wanted, replicas)
+    raise_for(Verb.ADD, spec.id, reply)
+    return JobStatus(reply[1].decode())
+
+
+def all_added(outcomes: Sequence[T | BaseException]) -> list[T]:
+    """Return what became of jobs if all were added; raise the first refusal, with the others as notes, or else that some have too
+    few replicas."""
+    short = [one for one in outcomes if isinstance(one, NotDurable)]
+    errors = (one for one in outcomes if isinstance(one, BaseException))
+    refused = [one for one in errors if not isinstance(one, NotDurable)]
+    for other in refused[1 : 1 + MOST_NOTES]:
+        refused[0].add_note(str(other))
+    if refused:
+        raise refused[0]
     if short:
         raise NotDurable(
-            tuple(spec.id for spec, _ in short),
-            max(spec.durable.replicas for spec, _ in short if spec.durable),
-            min(replicas for _, replicas in short),
+            tuple(job_id for one in short for job_id in one.job_ids),
+            max(one.wanted for one in short),
+            min(one.acknowledged for one in short),
         )
-    return statuses
+    return [one for one in outcomes if not isinstance(one, BaseException)]
 
 
 def token_of(job_id: str, queue: str, data: bytes) -> str:

@@ -121,7 +121,10 @@ class Exchange:
         except Exception as error:
             if self._passes(error):
                 return open_, error
-            raise self.final(error) from error
+            final = self.final(error)
+            if final is error:  # none is its own cause
+                raise
+            raise final from error
         if not any(isinstance(answer, BaseException) for answer in answers):
             for index, answer in zip(open_, answers, strict=True):
                 replies[index] = answer

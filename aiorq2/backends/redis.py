@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 from uuid import uuid4
 
 from aiorq2.backends import claiming, wire
@@ -18,12 +19,12 @@ from aiorq2.backends.base import (
     Seat,
     Tally,
 )
-from aiorq2.backends.durable import added_durably, strictest
+from aiorq2.backends.durable import Acknowledged, all_added, status_added, strictest
 from aiorq2.backends.releasing import has_more
 from aiorq2.backends.replies import named, naming, raise_for
 from aiorq2.backends.server import Server
 from aiorq2.backends.waiting import News
-from aiorq2.errors import BackendError, InvalidOption
+from aiorq2.errors import AiorqError, BackendError, InvalidOption
 from aiorq2.options import DEFAULT_FAILURE_TTL, JobSpec
 from aiorq2.outcome import Outcome
 from aiorq2.states import JobStatus, Verb
@@ -34,7 +35,8 @@ class RedisBackend(Server):
     """The verbs on a Redis server; what makes one is said at ``Server``."""
 
     async def add(self, specs: Sequence[JobSpec], *, replace: bool = True) -> list[JobStatus]:
-        """Add jobs and return the status that each got. The first refusal is raised; the others are added all the same.
+        """Add jobs and return the status that each got. The first refusal is raised, with the others as its notes; what was not
+        refused is added all the same.
 
         Raises:
             DuplicateJobError: ``unique`` and the id is taken.
@@ -44,26 +46,33 @@ class RedisBackend(Server):
         Redis: 1 pipeline, shared with concurrent calls: ``add_many.lua`` per 64 jobs that only want to run, ``add.lua`` for each
         other one.
         """
+        if len(specs) != 1 or specs[0].durable:
+            return all_added(await self.add_each(specs, replace=replace))
+        try:
+            reply = await self.home.calls.call(Addition(specs[0], replace))
+        except BackendError as error:
+            raise named(error, Verb.ADD, specs[0].id) from error
+        return [status_added(specs[0], reply)]
+
+    async def add_each(
+        self, specs: Sequence[JobSpec], *, replace: bool = True
+    ) -> list[JobStatus | Exception]:
+        """As ``add``, but why a job was refused is returned in its place."""
         jobs = [Addition(spec, replace) for spec in specs]
-        if durable := strictest(specs):
-            if not self.has_replicas:
-                raise InvalidOption(f"durable: {self.location} has no replicas; leave it out")
-            commands = [one.command(self._command) for one in jobs]
-            return added_durably(specs, await self.home.durable.call_many(commands, durable))
-        if len(jobs) == 1:
-            try:
-                reply = await self.home.calls.call(jobs[0])
-            except BackendError as error:
-                raise named(error, Verb.ADD, specs[0].id) from error
-            raise_for(Verb.ADD, specs[0].id, reply)
-            return [JobStatus(reply[1].decode())]
-        replies = await self.home.calls.call_many(jobs)
-        for spec, reply in zip(specs, replies, strict=True):
-            if isinstance(reply, BaseException):
-                with naming(Verb.ADD, spec.id):
-                    raise reply
-            raise_for(Verb.ADD, spec.id, reply)
-        return [JobStatus(reply[1].decode()) for reply in replies]
+        durable = strictest(specs)
+        if durable is None:
+            replies = await self.home.calls.call_many(jobs)
+            return [_outcome(spec, reply) for spec, reply in zip(specs, replies, strict=True)]
+        if not self.has_replicas:
+            raise InvalidOption(f"durable: {self.location} has no replicas; leave it out")
+        commands = [one.command(self._command) for one in jobs]
+        known = await self.home.durable.call_many(commands, durable)
+        return [
+            _outcome(spec, one.reply, one.replicas)
+            if isinstance(one, Acknowledged)
+            else _outcome(spec, one)
+            for spec, one in zip(specs, known, strict=True)
+        ]
 
     async def reschedule(self, job_id: str, due_at: float) -> None:
         """Give a scheduled job another time (seconds since the epoch). Redis: 1 call.
@@ -303,3 +312,17 @@ class RedisBackend(Server):
     def follow(self, job_id: str) -> AsyncIterator[News]:
         """Yield what is heard of a job until it has ended. See ``Waiting``."""
         return self.home.waiting.follow(job_id)
+
+
+def _outcome(spec: JobSpec, reply: Any, replicas: int = 0) -> JobStatus | Exception:
+    """Return what came of adding a job, or why it was refused."""
+    if isinstance(reply, BackendError):
+        error = named(reply, Verb.ADD, spec.id)
+        error.__cause__ = reply
+        return error
+    if isinstance(reply, Exception):
+        return reply
+    try:
+        return status_added(spec, reply, replicas)
+    except AiorqError as refusal:
+        return refusal

@@ -7,12 +7,14 @@ import gc
 import itertools
 import weakref
 from contextvars import ContextVar
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from aiorq2.backends.base import Seat
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.errors import DuplicateJobError
+from aiorq2.errors import DuplicateJobError, InvalidOption
 from aiorq2.states import JobStatus, Verb
 from tests.contract import stage
 from tests.contract.stage import QUEUE, SEAT, TALLY, in_status
@@ -180,6 +182,25 @@ async def test_error_of_one_call_is_not_the_others(backend: RedisBackend) -> Non
 
     names = [type(one).__name__ for one in outcomes]
     assert names == ["NoSuchJobError", "NoneType", "BackendRefused", "list"]
+
+
+@pytest.mark.parametrize("odd", [None, UUID(int=7), ["a"], "half \ud800 a pair"], ids=ascii)
+async def test_what_cannot_be_sent_is_an_error_of_its_caller_alone(
+    backend: RedisBackend, odd: Any
+) -> None:
+    """An error of ours; the jobs that share its pipeline are added."""
+    told = await asyncio.gather(
+        stage.add(backend, "a"),
+        backend.observe(odd),
+        stage.add(backend, "b"),
+        backend.run(["ECHO", odd]),
+        return_exceptions=True,
+    )
+
+    assert [type(one) for one in told] == [list, InvalidOption, list, InvalidOption]
+    assert await stage.queued(backend) == ["a", "b"]
+    with pytest.raises(InvalidOption, match="cannot be sent to Redis"):
+        await backend.observe(odd)
 
 
 async def test_lone_caller_that_is_cancelled_leaves_the_next_alone(

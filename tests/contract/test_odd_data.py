@@ -248,6 +248,25 @@ async def test_job_with_a_number_that_is_none_ends_all_the_same(
     assert await stage.places(backend, "x") == ["finished:q"]
 
 
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [("3", 2), ("1.5", 0), ("soon", 0), ("nan", 0), ("-5", 0), (str(2**63), 9_999_999_999)],
+)
+async def test_job_with_an_odd_number_of_repeats_is_repeated_all_the_same(
+    backend: RedisBackend, value: str, left: int
+) -> None:
+    """Nothing fails once its lease is gone: it waits for its next run, and what is left is a number that rq can read."""
+    await stage.plant(backend, "x", aio_token="t", repeats_left=value)
+    claimed = await stage.claim_one(backend)
+
+    await stage.settle(backend, claimed, Finished(1_700_000_000.0, b"42", repeat_delay=0.0))
+
+    assert await stage.places(backend, "x") == ["queue:q"]
+    assert await backend.run(["HGET", backend.keys.job("x"), "repeats_left"]) == [
+        str(left).encode()
+    ]
+
+
 @pytest.mark.parametrize("value", ["", "[]", "nonsense", '{"a": 1}', '["soon"]', "[-5]", "[[]]"])
 async def test_reap_of_a_job_with_odd_intervals_requeues_it_at_once(
     backend: RedisBackend, value: str

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiorq2 import InvalidOption, Job, Queue
+from aiorq2 import InvalidOption, Job, Queue, signed
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.backends.wire import pack_text
 from aiorq2.bulk import Selection, Step, error_of
@@ -192,9 +192,11 @@ def test_error_is_read_out_of_what_rq_wrote(text: str, expected: str) -> None:
     assert error_of({"exc_string": pack_text(text)}) == expected
 
 
-@pytest.mark.parametrize("serializer", ["json", "pickle"])
+@pytest.mark.parametrize(
+    "serializer", ["json", "pickle", signed("secret")], ids=["json", "pickle", "signed"]
+)
 async def test_function_is_read_without_reading_the_arguments(
-    backend: RedisBackend, serializer: str
+    backend: RedisBackend, serializer: Any
 ) -> None:
     """Nothing is unpickled for a list or a filter."""
     job = await Queue("q", backend, serializer=serializer).enqueue(jobs.add, 1, 2)

@@ -6,8 +6,8 @@ import asyncio
 import functools
 import logging
 import sys
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,6 +28,7 @@ from aiorq2 import (
     Queue,
     Retry,
     SerializationError,
+    signed,
 )
 from aiorq2.allowlist import warn_if_not_allowed
 from aiorq2.backends import connect
@@ -656,6 +657,54 @@ async def test_job_can_be_made_first_and_enqueued_later(backend: RedisBackend) -
     assert await queue.enqueue_job(job) is job
     await drain(backend)
     assert await job.wait(timeout=5) == 3
+
+
+WAYS: dict[str, Callable[[Queue, Job], Awaitable[Job]]] = {
+    "enqueued": lambda queue, job: queue.enqueue_job(job),
+    "scheduled": lambda queue, job: queue.schedule_job(job, datetime.now(UTC)),
+    "at another queue": lambda queue, job: queue.named("other").enqueue_job(job),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("serializer", ["json", signed("secret")], ids=["json", "signed"])
+async def test_made_job_takes_the_meta_along_that_it_was_given(
+    backend: RedisBackend, serializer: Any, way: str
+) -> None:
+    """What was changed in place, set as a whole, or taken out, before it was sent."""
+    queue = Queue("q", backend, serializer=serializer)
+    changed = queue.create_job(jobs.nothing, meta={"a": 1})
+    changed.meta["tenant"] = 7
+    anew = Job.create(jobs.nothing, backend=backend, serializer=serializer)
+    anew.meta = {"b": None}
+    emptied = queue.create_job(jobs.nothing, meta={"a": 1})
+    emptied.meta.clear()
+
+    for job in (changed, anew, emptied):
+        await WAYS[way](queue, job)
+
+    ids = [changed.id, anew.id, emptied.id]
+    found = await Job.fetch_many(ids, backend, serializer)
+    assert [job and job.meta for job in found] == [{"a": 1, "tenant": 7}, {"b": None}, {}]
+    assert changed.meta == {"a": 1, "tenant": 7}
+
+
+async def test_meta_of_a_made_job_that_cannot_be_carried_is_refused(backend: RedisBackend) -> None:
+    """Nothing is sent; when it is mended, the job can be."""
+    queue = Queue("q", backend, payload_limit=100)
+    job = queue.create_job(jobs.nothing)
+
+    job.meta["a"] = object()
+    with pytest.raises(SerializationError, match="meta"):
+        await queue.enqueue_job(job)
+    job.meta["a"] = "x" * 100
+    with pytest.raises(PayloadTooLarge, match="the meta"):
+        await queue.enqueue_job(job)
+    assert await stored(backend) == []
+
+    job.meta["a"] = "x"
+    await queue.enqueue_job(job)
+    assert (await Job.fetch(job.id, backend)).meta == {"a": "x"}
 
 
 async def test_made_job_can_go_to_another_queue_and_to_its_front(backend: RedisBackend) -> None:

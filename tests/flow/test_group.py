@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 
@@ -54,6 +55,14 @@ async def test_groups_are_found_by_name(backend: RedisBackend) -> None:
     assert len(Group(backend).name) == 32
     with pytest.raises(InvalidOption):
         Group(backend, "a\nb")
+
+
+async def test_group_whose_name_is_no_text_is_refused(backend: RedisBackend) -> None:
+    """Also where only the queue hears of it."""
+    with pytest.raises(InvalidOption, match="group name must be a string, not UUID"):
+        await Queue("q", backend).enqueue_many(several(1), group_id=uuid4())  # type: ignore[arg-type]
+
+    assert await stored(backend) == []
 
 
 async def test_group_forgets_who_is_gone(backend: RedisBackend) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from aiorq2 import (
+    Group,
     InvalidJobOperation,
+    InvalidOption,
     Job,
     JobFailed,
     JobStatus,
@@ -20,7 +23,9 @@ from aiorq2 import (
     Result,
     Retry,
     SerializationError,
+    cancel_job,
     get_current_job,
+    requeue_job,
 )
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import JobCancelled
@@ -95,6 +100,55 @@ async def test_many_jobs_are_fetched_at_once_with_holes(backend: RedisBackend) -
     assert [job.args[0] for job in found if job] == list(range(600))
     assert await Job.fetch_many([], backend) == []
     await queue.empty()
+
+
+async def test_many_jobs_are_fetched_by_whatever_has_their_ids(backend: RedisBackend) -> None:
+    """A set, a dict, a generator, as in RQ."""
+    job = await Queue("q", backend).enqueue(jobs.nothing)
+
+    several: list[Iterable[str]] = [{job.id}, {job.id: 1}, (one for one in [job.id]), (job.id,)]
+
+    for ids in several:
+        assert await Job.fetch_many(ids, backend) == [job]
+
+
+@pytest.mark.leaks_allowed("a job of rq 1 is planted, in no queue")
+@pytest.mark.parametrize("job_id", ["a:b", "two words", "ключ", "{x}"])
+async def test_job_of_any_id_that_rq_1_allowed_is_found(backend: RedisBackend, job_id: str) -> None:
+    """Only new ones are held to RQ's rule."""
+    fields = ["status", "finished", "origin", "q", "created_at", "2020-01-01T00:00:00Z"]
+    await backend.run(["HSET", backend.keys.job(job_id), *fields])
+
+    assert (await Job.fetch(job_id, backend)).id == job_id
+    assert await Job.exists(job_id, backend)
+    assert await Job.fetch_many([job_id], backend) == [await Queue("q", backend).fetch_job(job_id)]
+
+
+LOOKS: dict[str, Callable[[Any, RedisBackend], Awaitable[object]]] = {
+    "fetch": Job.fetch,
+    "fetch_many": lambda one, backend: Job.fetch_many(["x", one], backend),
+    "exists": Job.exists,
+    "cancel_job": cancel_job,
+    "requeue_job": requeue_job,
+    "fetch_job": lambda one, backend: Queue("q", backend).fetch_job(one),
+    "get_job_position": lambda one, backend: Queue("q", backend).get_job_position(one),
+    "remove": lambda one, backend: Queue("q", backend).remove(one),
+    "contains": lambda one, backend: Queue("q", backend).failed_job_registry.contains(one),
+    "requeue": lambda one, backend: Queue("q", backend).failed_job_registry.requeue(one),
+    "remove from a registry": lambda one, backend: Queue("q", backend).failed_job_registry.remove(
+        one
+    ),
+    "delete_job": lambda one, backend: Group(backend, "g").delete_job(one),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_id_that_is_no_text_is_refused_by_its_type(backend: RedisBackend, look: str) -> None:
+    """Before anything is sent; for a UUID, as a route of a web framework may give it, with what to write instead."""
+    with pytest.raises(InvalidOption, match=r"must be a string, not NoneType$"):
+        await LOOKS[look](None, backend)
+    with pytest.raises(InvalidOption, match=r"must be a string, not UUID: give str\(id\)"):
+        await LOOKS[look](UUID(int=7), backend)
 
 
 PREDICATES: list[Callable[[Job], Awaitable[bool]]] = [

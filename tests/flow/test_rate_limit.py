@@ -231,7 +231,8 @@ async def test_emptying_a_queue_leaves_those_in_line_alone(backend: RedisBackend
 
 async def test_limits_that_cannot_be_meant_are_refused(backend: RedisBackend) -> None:
     """A key, and at least one place; not where jobs run at once anyway."""
-    for key, concurrency in (("", 1), ("x", 0), ("x", True), ("x\n", 1), ("x" * 300, 1), (3, 1)):
+    bad = [("", 1), ("x", 0), ("x", True), ("x\n", 1), ("x" * 300, 1), (3, 1), ("x", 2**63)]
+    for key, concurrency in bad:
         with pytest.raises(InvalidOption):
             RateLimit(key, concurrency)  # type: ignore[arg-type]
     with pytest.raises(InvalidOption, match="is_async=False"):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aiorq2 import DuplicateJobError, InvalidOption, Queue, RateLimit
+from aiorq2 import DuplicateJobError, InvalidOption, Job, Queue, RateLimit
 from aiorq2.backends.redis import RedisBackend
 from tests.flow.at_work import drain
 from tests.support import jobs
@@ -49,6 +49,55 @@ async def test_existing_job_can_be_handed_back(backend: RedisBackend) -> None:
     assert await second.wait(timeout=5) == 3
     third = await queue.enqueue(jobs.add, 3, 4, job_id="x", unique="return")
     assert third.result == 3
+
+
+async def test_existing_job_is_handed_back_among_many(backend: RedisBackend) -> None:
+    """It stands in the place of the one that was to be made; the others are enqueued."""
+    queue = Queue("q", backend)
+    await queue.enqueue(jobs.add, 1, 2, job_id="b")
+    await drain(backend)
+
+    made = await queue.enqueue_many(
+        Queue.prepare_data(jobs.add, (3, 4), job_id=one, unique="return") for one in "abc"
+    )
+
+    assert [job.id for job in made] == ["a", "b", "c"]
+    assert (made[1].args, made[1].status, made[1].result) == ((1, 2), "finished", 3)
+    assert await queue.get_job_ids() == ["a", "c"]
+
+
+async def test_existing_job_is_handed_back_inline(backend: RedisBackend) -> None:
+    """With ``is_async=False`` as well, alone and among many; it does not run again."""
+    queue = Queue("q", backend, is_async=False)
+    await queue.enqueue(jobs.record, "first", job_id="x", unique="return")
+
+    second = await queue.enqueue(jobs.record, "second", job_id="x", unique="return")
+    third, other = await queue.enqueue_many(
+        Queue.prepare_data(jobs.record, ("third",), job_id=one, unique="return") for one in "xy"
+    )
+
+    assert (second.result, third.result, other.result) == ("first", "first", "third")
+    assert jobs.recorded == ["first", "third"]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_refusal_of_some_keeps_no_other_out(backend: RedisBackend, is_async: bool) -> None:
+    """All that can be are enqueued, those behind as well; the error is the first one's, and its notes name the others."""
+    queue = Queue("q", backend, is_async=is_async)
+    count = 600 if is_async else 10
+    taken = [f"j{count // 3}", f"j{count // 2}"]
+    for one in taken:
+        await queue.enqueue(jobs.nothing, job_id=one)
+
+    with pytest.raises(DuplicateJobError, match=repr(taken[0])) as raised:
+        await queue.enqueue_many(
+            Queue.prepare_data(jobs.nothing, job_id=f"j{n}", unique=True) for n in range(count)
+        )
+
+    assert repr(taken[1]) in "".join(raised.value.__notes__)
+    found = await Job.fetch_many([f"j{n}" for n in range(count)], backend)
+    assert None not in found
+    await queue.empty()
 
 
 async def test_of_many_at_once_one_gets_in(backend: RedisBackend) -> None:

@@ -8,11 +8,13 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from rq.webhook import Webhook as RQWebhook
 
-from aiorq2 import InvalidOption, Queue, Webhook
+from aiorq2 import InvalidOption, Job, Queue, Webhook
 from aiorq2.backends.redis import RedisBackend
 from tests.contract import stage
 from tests.flow.at_work import at_work, drain
@@ -205,6 +207,36 @@ async def test_webhook_has_a_timeout(
     gates["server"].open()
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"), [("10s", 10), (timedelta(minutes=1), 60), (0.5, 1), (2.0, 2), (7, 7)]
+)
+async def test_time_of_a_webhook_is_kept_in_whole_seconds(
+    backend: RedisBackend, server: Server, given: Any, kept: int
+) -> None:
+    """In whatever words it was given; rq reads it, and our worker sends the webhook."""
+    hook = Webhook(server.url, "finished", timeout=given)
+    job = await Queue("q", backend).enqueue(jobs.nothing, webhooks=hook)
+
+    await drain(backend)
+
+    assert hook.timeout == kept
+    assert RQWebhook.from_dict(hook.as_dict()).timeout == kept
+    assert (await Job.fetch(job.id, backend)).webhooks == [hook]
+    assert len(server.calls) == 1
+
+
+async def test_headers_are_those_that_were_given(backend: RedisBackend, server: Server) -> None:
+    """A number is sent as a text, as rq does; what becomes of the dict afterwards is no matter."""
+    headers: dict[str, Any] = {"X-Number": 5}
+    hook = Webhook(server.url, "finished", headers=headers)
+    headers["X-Number"] = object()
+    await Queue("q", backend).enqueue(jobs.nothing, webhooks=hook)
+
+    await drain(backend)
+
+    assert server.calls[0][2]["x-number"] == "5"
+
+
 async def test_worker_without_httpx_says_so_once(
     backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -246,6 +278,11 @@ async def test_job_that_died_with_its_worker_is_told_as_failed(
         {"url": "http://x/", "job_status": "stopped"},
         {"url": "http://x/", "job_status": "failed", "method": "PUT"},
         {"url": "http://x/", "job_status": "failed", "timeout": 0},
+        {"url": "http://x/", "job_status": "failed", "timeout": "soon"},
+        {"url": "http://x/", "job_status": "failed", "headers": "a: b"},
+        {"url": "http://x/", "job_status": "failed", "headers": {"a": object()}},
+        {"url": "http://x/", "job_status": "failed", "headers": {"a": None}},
+        {"url": "http://x/", "job_status": "failed", "headers": {1: "a"}},
     ],
 )
 def test_webhook_that_cannot_be_meant_is_refused(given: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from itertools import chain
 import pytest
 
 from aiorq2.backends.coalesce import CROWD, Coalescer
-from aiorq2.errors import BackendUnavailable
+from aiorq2.errors import BackendUnavailable, InvalidOption
 
 
 class Road:
@@ -133,6 +133,23 @@ async def test_error_of_one_pipeline_is_not_the_others() -> None:
 
     assert sorted(failed) == sorted(road.sent[2])
     assert sorted(chain.from_iterable(road.sent)) == list(range(64 * 6))
+
+
+@pytest.mark.parametrize("error", [InvalidOption, TypeError, UnicodeError])
+async def test_command_that_cannot_be_sent_is_its_callers_alone(error: type[Exception]) -> None:
+    """Whoever shares a pipeline with it is answered."""
+    road = Road()
+
+    async def send(commands: Sequence[int], patience: float | None) -> list[int]:
+        if 13 in commands:
+            raise error("13 cannot be sent")
+        return await road.send(commands, patience)
+
+    coalescer = Coalescer(send, is_split=True)
+    told = await asyncio.gather(*[coalescer.call(n) for n in range(40)], return_exceptions=True)
+
+    assert isinstance(told.pop(13), error)
+    assert told == [n for n in range(40) if n != 13]
 
 
 async def test_closing_ends_both_pipelines_and_what_waits() -> None:

@@ -18,7 +18,14 @@ from rq.job import Job
 from rq.serializers import DefaultSerializer, JSONSerializer
 
 from aiorq2.errors import DeserializationError, PayloadTooLarge, SerializationError
-from aiorq2.payloads import Call, decode_call, decode_value, encode_call, encode_value
+from aiorq2.payloads import (
+    Call,
+    decode_call,
+    decode_value,
+    encode_call,
+    encode_value,
+    function_name,
+)
 from aiorq2.serializers import Serializer, recognise, resolve
 from aiorq2.signing import signed
 from tests.unit import sample_functions
@@ -72,6 +79,16 @@ def test_pickled_call_carries_an_instance() -> None:
     data = encode_call(PICKLE, "size", Basket(), (), {})
 
     assert decode_call(PICKLE, data) == Call("size", Basket(), (), {})
+
+
+@pytest.mark.parametrize("filler", ["", "a.long.text." * 50])
+@pytest.mark.parametrize("inner", ["json", "pickle"])
+def test_function_is_named_whatever_wrote_the_call(inner: str, filler: str) -> None:
+    """Signed or not, compressed or not."""
+    for serializer in (resolve(inner), signed(KEY, inner)):
+        data = encode_call(serializer, "app.f", None, (filler,), {}, context="j")
+
+        assert function_name(data) == "app.f"
 
 
 def test_call_is_compressed_only_where_it_gets_smaller() -> None:

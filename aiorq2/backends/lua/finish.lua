@@ -17,10 +17,12 @@ if not delay or run.cancel then
 end
 
 local key = K.job(ARG.id)
+local left = tonumber(redis.call('HGET', key, 'repeats_left')) or 1 -- anything may stand there, and nothing may fail half-way
+left = left == left and math.max(math.floor(math.min(left, LONGEST)) - 1, 0) or 0
 release_all({run})
 redis.call('HSET', key, 'status', delay > 0 and STATUS.scheduled or STATUS.queued, 'enqueued_at', ARG.ended_at,
-  'ended_at', ARG.ended_at, 'aio_settled', ARG.execution, 'repeat_intervals', ARG.repeat_intervals)
-redis.call('HINCRBY', key, 'repeats_left', -1)
+  'ended_at', ARG.ended_at, 'aio_settled', ARG.execution, 'repeat_intervals', ARG.repeat_intervals,
+  'repeats_left', string.format('%d', left))
 redis.call('HDEL', key, 'aio_deaths')
 if run.entry then
   keep_entry(run)
