@@ -200,7 +200,7 @@ class Webhook:
     timeout: Duration = 10
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+        parts = urlsplit(self.url if isinstance(self.url, str) else "")
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise InvalidOption("Webhook(url=…): an http:// or https:// URL is needed")
         if self.job_status not in ("finished", "failed"):

@@ -275,6 +275,7 @@ async def test_job_that_died_with_its_worker_is_told_as_failed(
     [
         {"url": "ftp://x/", "job_status": "failed"},
         {"url": "http://", "job_status": "failed"},
+        {"url": 5, "job_status": "failed"},
         {"url": "http://x/", "job_status": "stopped"},
         {"url": "http://x/", "job_status": "failed", "method": "PUT"},
         {"url": "http://x/", "job_status": "failed", "timeout": 0},
