@@ -99,7 +99,8 @@ class Selection:
 
     def delete(self, *, dry_run: bool = False) -> AsyncIterator[Step]:
         """Delete them, with their results; as ``requeue``."""
-        return self._apply(self._backend.delete, dry_run)
+        backend, statuses = self._backend, _STATUSES[self._among]
+        return self._apply(lambda one: backend.delete(one, among=statuses), dry_run)
 
     def cancel(
         self, *, enqueue_dependents: bool = False, dry_run: bool = False

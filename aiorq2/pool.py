@@ -146,10 +146,10 @@ class WorkerPool:
             slot.start_at = now + pause
 
     def _heed_signals(self) -> None:
-        """Pass on what the pool was told since the last look."""
+        """Pass on what the pool was told, one signal a look: each means something else."""
         if self._asked == self._heeded:
             return
-        self._heeded = self._asked
+        self._heeded += 1
         is_first = self._heeded == 1
         log.info("stopping the worker processes%s", "" if is_first else " at once")
         now = time.monotonic()

@@ -218,20 +218,27 @@ class RedisBackend(Server):
                 token=uuid4().hex,
                 now_iso=to_iso(self.time()),
                 at_front=int(at_front),
-                among=f" {' '.join(among)} " if among else "",
+                among=_spaced(among),
             )
         raise_for(Verb.REQUEUE, job_id, reply)
 
-    async def delete(self, job_id: str) -> None:
+    async def delete(self, job_id: str, *, among: Sequence[JobStatus] = ()) -> None:
         """Delete a job and its results. Redis: 1 call.
+
+        Args:
+            among: the statuses in which alone it is to be deleted; all but ``started`` if none is given.
 
         Raises:
             NoSuchJobError: there is none.
-            InvalidJobOperation: it is running.
+            InvalidJobOperation: it is running, or in none of these statuses.
         """
         with naming(Verb.DELETE, job_id):
             reply = await self.call(
-                "delete", id=job_id, token=uuid4().hex, now_iso=to_iso(self.time())
+                "delete",
+                id=job_id,
+                token=uuid4().hex,
+                now_iso=to_iso(self.time()),
+                among=_spaced(among),
             )
         raise_for(Verb.DELETE, job_id, reply)
         if has_more(reply):
@@ -312,6 +319,10 @@ class RedisBackend(Server):
     def follow(self, job_id: str) -> AsyncIterator[News]:
         """Yield what is heard of a job until it has ended. See ``Waiting``."""
         return self.home.waiting.follow(job_id)
+
+
+def _spaced(statuses: Sequence[JobStatus]) -> str:
+    return f" {' '.join(statuses)} " if statuses else ""
 
 
 def _outcome(spec: JobSpec, reply: Any, replicas: int = 0) -> JobStatus | Exception:

@@ -65,7 +65,9 @@ def worker(context: click.Context, /, connection: Connection, **settings: Any) -
         settings["log_format"],
         label=label,
     )
-    if settings["pid"]:
+    if (
+        settings["pid"] and not settings["supervised"]
+    ):  # where it is in the environment, a pool's processes have it, too
         Path(settings["pid"]).write_text(f"{os.getpid()}\n")
     is_pool = (settings["processes"] > 1 or settings["reload"]) and not settings["supervised"]
     context.exit(

@@ -37,7 +37,7 @@ def _requeue(backend: RedisBackend, job_id: str) -> Command:
 
 
 def _delete(backend: RedisBackend, job_id: str) -> Command:
-    return backend._command("delete", {"id": job_id, "token": "t", "now_iso": NOW})
+    return backend._command("delete", {"id": job_id, "token": "t", "now_iso": NOW, "among": ""})
 
 
 def _register(backend: RedisBackend) -> Command:

@@ -149,8 +149,9 @@ async def test_job_that_fails_again_meanwhile_is_not_taken_again(
     assert [job.attempt for job in failed] == [2] * 5
 
 
+@pytest.mark.parametrize("change", ["requeue", "delete"])
 async def test_what_somebody_else_changed_is_refused_and_counted(
-    backend: RedisBackend, failed: list[Job], monkeypatch: pytest.MonkeyPatch
+    backend: RedisBackend, failed: list[Job], monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """A job that was requeued by another, between the look and the change, is left to them."""
     matching = Selection._matching
@@ -162,9 +163,10 @@ async def test_what_somebody_else_changed_is_refused_and_counted(
 
     monkeypatch.setattr(Selection, "_matching", meanwhile)
 
-    step = await last(Selection(backend, "other").requeue())
+    step = await last(getattr(Selection(backend, "other"), change)())
 
     assert (step.matched, step.done, step.refused) == (1, 0, 1)
+    assert await Queue("other", backend).count() == 1
 
 
 async def test_selections_that_cannot_be_meant_are_refused(backend: RedisBackend) -> None:

@@ -98,11 +98,13 @@ async def test_burst_ends_when_all_processes_are_done(
 
 
 async def test_processes_are_named_after_the_pool(
-    backend: RedisBackend, env: dict[str, str]
+    backend: RedisBackend, env: dict[str, str], tmp_path: Path
 ) -> None:
-    """``NAME-1``, ``NAME-2``; the password is in none of their command lines."""
-    with WorkerProcess(["q", "--processes", "2", "--name", "w"], env=env) as pool:
+    """``NAME-1``, ``NAME-2``; the password is in none of their command lines, and the file of ``--pid`` holds the pool's."""
+    settings = {**env, "AIORQ2_PID": str(tmp_path / "pid")}  # which they see, too
+    with WorkerProcess(["q", "--processes", "2", "--name", "w"], env=settings) as pool:
         workers = await listening(backend, 2)
+        assert (tmp_path / "pid").read_text() == f"{pool.pid}\n"
 
         assert [one.name for one in workers] == ["w-1", "w-2"]
         assert all(one.queues == ("q",) for one in workers)
@@ -148,18 +150,20 @@ async def test_first_signal_lets_jobs_finish(
         assert "at once" not in pool.output()
 
 
+@pytest.mark.parametrize("is_seen_first", [True, False])
 async def test_second_signal_stops_at_once(
-    backend: RedisBackend, env: dict[str, str], marks: Marks
+    backend: RedisBackend, env: dict[str, str], marks: Marks, is_seen_first: bool
 ) -> None:
-    """What ran is given back, its attempt does not count."""
+    """What ran is given back, its attempt does not count; also where both signals come before the pool has looked."""
     with WorkerProcess(["q", "--processes", "2"], env=env, cwd=marks.folder) as pool:
         await listening(backend, 2)
         job = await marks.start(backend, 60)
 
         pool.send_signal(signal.SIGINT)
-        pool.wait_for_output("stopping; 1 jobs are running")
+        if is_seen_first:
+            pool.wait_for_output("stopping; 1 jobs are running")
         assert pool.is_running
-        pool.send_signal(signal.SIGINT)
+        pool.send_signal(signal.SIGTERM)
 
         assert pool.wait(10) == 0
         assert await job.is_queued()
