@@ -189,7 +189,7 @@ async def test_entry_without_a_name_of_its_own_is_gone_at_its_end(backend: Redis
 
 
 async def test_repeat_counts_runs_not_ticks(backend: RedisBackend) -> None:
-    """What is left out because an earlier run goes on is no run; what is too many is left out."""
+    """What is left out because an earlier run goes on is no run; what is too many is not made, and not counted as left out."""
     await entry(backend, repeat=2, overlap="skip")
     assert await tick(backend) == [FIRST]
     assert await tick(backend, "x", PAST + 60) == []
@@ -198,7 +198,8 @@ async def test_repeat_counts_runs_not_ticks(backend: RedisBackend) -> None:
 
     await entry(backend, "y", repeat=2)
     assert len(await tick(backend, "y", PAST, PAST + 60, PAST + 120)) == 2
-    assert (await read(backend, "y")).state == "ended"
+    record = await read(backend, "y")
+    assert (record.state, record.entry.number("skipped")) == ("ended", 0)
 
 
 # -- overlap ---------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ for i = ARG.ticks, #ARGV, 3 do
     jobs[#jobs + 1] = job
     last = {'last_tick', tick, 'last_run_at', ARG.now_iso, 'last_job', job}
     runs_left = runs_left and runs_left - 1
-  elseif not is_made then
+  elseif not is_made and runs_left ~= 0 then
     skipped = skipped + 1
   end
 end
