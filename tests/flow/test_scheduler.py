@@ -427,6 +427,38 @@ async def test_entry_can_be_paused_and_resumed(clocked: RedisBackend) -> None:
     assert await minute_by_minute(clocked, 2) == [1, 2]
 
 
+async def test_resume_leaves_an_entry_alone_that_is_not_paused(clocked: RedisBackend) -> None:
+    """What is due, or was missed, gets its run all the same."""
+    scheduler = Scheduler("q", backend=clocked)
+    cron = await scheduler.cron("0 * * * *", jobs.record, ["x"], name="x")
+    clock_of(clocked).travel(3600)
+
+    await cron.resume()
+
+    assert cron.next_run == NOON + timedelta(hours=1)
+    assert await later(clocked, 0) == ["x"]
+
+
+async def test_paused_entry_that_is_moved_stays_paused(clocked: RedisBackend) -> None:
+    """It goes on at that time once it is resumed; when that is over, with the next one."""
+    scheduler = Scheduler("q", backend=clocked)
+    cron = await scheduler.cron("0 * * * *", jobs.record, ["x"], name="x")
+    await cron.pause()
+
+    await cron.move(NOON + 10 * MINUTE)
+    assert (cron.is_paused, cron.next_run) == (True, None)
+    assert await scheduler.get_jobs() == []
+    await cron.resume()
+    assert cron.next_run == NOON + 10 * MINUTE
+    assert await minute_by_minute(clocked, 11) == [10]
+
+    await cron.pause()
+    await cron.move(NOON + 20 * MINUTE)
+    assert await minute_by_minute(clocked, 10) == []
+    await cron.resume()
+    assert cron.next_run == NOON + 60 * MINUTE
+
+
 async def test_entry_can_be_run_now(clocked: RedisBackend) -> None:
     """Paused or not; the times stay as they are."""
     scheduler = Scheduler("q", backend=clocked)
