@@ -178,7 +178,7 @@ async def edit(
     is_anchored = "anchor=" in (record.entry.text("rhythm") or "") or "interval" in changes
     told = {one: value for one, value in fields.items() if one != "anchor" or is_anchored}
     draft = _draft(record.name, queue, rhythm, policies, fields, template, told, now)
-    return await crons.save(backend, draft, "update", revision=record.revision)
+    return await crons.save(backend, draft, "edit", revision=record.revision)
 
 
 def _edited_rhythm(

@@ -252,7 +252,8 @@ class CronJob(SeenJob):
         """Change the entry: ``pattern``, ``timezone``, ``interval``, ``args``, ``kwargs``, ``timeout``, ``description``, ``meta``,
         the policies and so on. What is not named stays, the pending run too unless its time is what changes. Redis: 3 calls.
 
-        Of an entry that code declares, the next ``sync`` of that code takes the changes back.
+        Of an entry that code declares, the next ``sync`` of that code takes the changes back. An entry that has ended begins again
+        only if ``repeat`` changes, or if its times do (``end``, say) and it has runs left.
 
         Raises:
             NoSuchCronJobError: it is gone.

@@ -18,7 +18,7 @@ from aiorq2.rhythm import Interval, Policies, Rhythm
 from aiorq2.states import Reply
 from aiorq2.timing import to_iso
 
-Mode = Literal["replace", "update", "declare"]
+Mode = Literal["replace", "update", "declare", "edit"]
 Saved = Literal["added", "updated", "unchanged", "outdated"]
 
 DUTY_S = 1.0
@@ -153,7 +153,8 @@ async def save(
     """Write an entry. Redis: 1 call.
 
     Args:
-        mode: ``replace`` whatever there is, ``update`` it, or ``declare`` it: update, but leave one that has ended as it is.
+        mode: ``replace`` whatever there is, ``update`` it, ``declare`` it: update, but leave one that has ended as it is; or ``edit``
+            it: update, but one that has ended begins again only with another ``repeat``, or with other times if it has runs left.
         revision: that of the entry which the caller has seen.
         version: that of the code that declares it.
 

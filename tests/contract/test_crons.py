@@ -148,6 +148,42 @@ async def test_entry_that_has_ended_stays_so_for_code_that_declares_it(
     assert await stage.ttl(backend, backend.keys.cron_runs("x")) == -1
 
 
+async def test_edit_of_an_entry_that_has_ended_leaves_it_so(backend: RedisBackend) -> None:
+    """Whoever edits it has perhaps not seen that: what it says is other, and it is gone when it would have been."""
+    seen = await entry(backend, repeat=1)
+    await cron_stage.tick(backend)
+
+    edited = draft(backend, repeat=1, args=(1,), interval=30)
+    assert await crons.save(backend, edited, "edit", revision=seen.revision) == "updated"
+
+    record = await read(backend)
+    assert (record.state, record.tick, record.entry.number("runs_left")) == ("ended", None, 0)
+    assert (record.entry.number("runs"), record.entry.real("interval")) == (1, 30)
+    assert await _due(backend) == {}
+    for key in (backend.keys.cron, backend.keys.cron_job, backend.keys.cron_runs):
+        assert 86_000 < await stage.ttl(backend, key("x")) <= 86_400
+    (forgotten_at,) = await backend.run(["ZSCORE", backend.keys.cron_names(), "x"])
+    assert float(forgotten_at) > 0
+    assert await crons.save(backend, edited, "edit") == "unchanged"
+
+
+async def test_edit_that_gives_an_ended_entry_runs_sets_it_going(backend: RedisBackend) -> None:
+    """Another ``repeat`` does; other times do where runs are left, and these are not begun anew."""
+    await entry(backend, repeat=1)
+    await cron_stage.tick(backend)
+    await entry(backend, "y", repeat=3)
+    await cron_stage.tick(backend, "y", next_tick=None)
+
+    await crons.save(backend, draft(backend, at=LATER, repeat=2), "edit")
+    await crons.save(backend, draft(backend, "y", at=LATER, repeat=3, interval=30), "edit")
+
+    for name in ("x", "y"):
+        record = await read(backend, name)
+        assert (record.state, record.tick, record.entry.number("runs_left")) == ("active", LATER, 2)
+        assert await stage.ttl(backend, backend.keys.cron(name)) == -1
+    assert await _due(backend) == {"x": LATER, "y": LATER}
+
+
 async def test_edit_of_what_was_changed_meanwhile_writes_nothing(backend: RedisBackend) -> None:
     """Whoever has seen an older revision is told."""
     seen = await entry(backend)

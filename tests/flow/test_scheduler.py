@@ -536,6 +536,22 @@ async def test_entry_can_be_edited(clocked: RedisBackend) -> None:
     assert jobs.recorded[-1] == "z"
 
 
+async def test_edit_of_an_entry_that_has_ended_gives_it_no_runs(clocked: RedisBackend) -> None:
+    """Also by a handle that was read before the end; whoever wants more of them says how many."""
+    scheduler = Scheduler("q", backend=clocked)
+    cron = await scheduler.cron("* * * * *", jobs.record, ["x"], name="x", repeat=2)
+    assert await minute_by_minute(clocked, 3) == [1, 2]
+
+    await cron.save(description="new")
+    await cron.save(args=["y"])
+    assert (cron.has_ended, cron.next_run, cron.runs) == (True, None, 2)
+    assert await minute_by_minute(clocked, 2) == []
+
+    await cron.save(repeat=1)
+    assert await minute_by_minute(clocked, 3) == [1]
+    assert jobs.recorded == ["x", "x", "y"]
+
+
 async def test_edit_that_cannot_be_meant_is_refused(clocked: RedisBackend) -> None:
     """As is one that comes too late."""
     scheduler = Scheduler("q", backend=clocked)
