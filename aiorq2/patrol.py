@@ -64,6 +64,8 @@ class Patrol:
         self._stir = asyncio.Event()
         self._stopped = asyncio.Event()
         self._look_at = 0.0
+        self._of_entries: set[str] = set()
+        self._ask_at = 0.0
 
     def stop(self) -> None:
         """Have ``run`` return."""
@@ -86,7 +88,8 @@ class Patrol:
         Raises:
             BackendRefused: Redis does not want us; only at the start.
 
-        Redis: about 2 calls a second; and for what is due, 1 call per 100 jobs and 1 pipeline per 100 entries.
+        Redis: about 2 calls a second; for what is due, 1 call per 100 jobs and 1 pipeline per 100 entries; for all queues,
+        once per interval 1 pipeline per 200 entries.
         """
         working = asyncio.create_task(self._work())
         stopped = asyncio.create_task(self._stopped.wait())
@@ -162,7 +165,7 @@ class Patrol:
 
     async def _pass(self) -> tuple[int, float | None]:
         """See to what is due; returns how many jobs that put into queues, and in how many seconds the next thing is due."""
-        queues = self._queues or await inspect.queue_names(self._backend)
+        queues = self._queues or await self._all_queues()
         if not queues:
             return 0, None
         made, tick_in = await self._ticker.tick(queues)
@@ -172,6 +175,14 @@ class Patrol:
             made += moved
             waits += [] if due_in is None else [due_in]
         return made, min(waits, default=None)
+
+    async def _all_queues(self) -> list[str]:
+        """Return the names of all queues; those of entries too, once per interval: rq takes one off the list that it deletes."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._ask_at:
+            self._of_entries = await crons.queues(self._backend)
+            self._ask_at = now + self._interval
+        return sorted({*await inspect.queue_names(self._backend), *self._of_entries})
 
     async def _promote(self, queue: str) -> tuple[int, float | None]:
         total = 0

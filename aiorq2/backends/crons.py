@@ -343,6 +343,12 @@ async def records(backend: RedisBackend, names: Sequence[str]) -> list[CronRecor
     return found
 
 
+async def queues(backend: RedisBackend) -> set[str]:
+    """Return the names of the queues that have active entries. Redis: 1 call, and 1 pipeline per 200 entries."""
+    found = await records(backend, await names(backend))
+    return {one.entry.text("queue") or "" for one in found if one and one.state == "active"} - {""}
+
+
 async def run_ids(backend: RedisBackend, name: str, limit: int) -> list[str]:
     """Return the ids of the latest jobs that an entry has made, the newest first. Redis: 1 call."""
     (found,) = await backend.run(["ZREVRANGE", backend.keys.cron_runs(name), 0, limit - 1])

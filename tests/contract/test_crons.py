@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from aiorq2.backends import crons
+from aiorq2.backends import crons, inspect
 from aiorq2.backends.line import Command
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import BackendError, InvalidJobOperation, NoSuchCronJobError
@@ -45,6 +47,28 @@ async def test_same_declaration_changes_nothing(backend: RedisBackend, mode: cro
     assert await crons.save(backend, draft(backend, at=PAST + 77), mode) == "unchanged"
 
     assert await stage.everything(backend) == before
+
+
+@pytest.mark.parametrize("act", ["declare", "update", "resume", "tick"])
+async def test_queue_of_an_entry_is_known_again(backend: RedisBackend, act: str) -> None:
+    """Though somebody has deleted it: rq takes it off the list, and who looks after all queues would pass over the entry."""
+    record = await entry(backend)
+    if act == "resume":
+        await crons.adjust(backend, record, "pause", state="paused", tick=None, due=None)
+        record = await read(backend)
+    await backend.run(["SREM", backend.keys.queues(), backend.keys.queue(QUEUE)])
+
+    match act:
+        case "resume":
+            await crons.adjust(backend, record, act, state="active", tick=PAST, due=PAST)
+        case "tick":
+            decision = replace(await cron_stage.ticking(backend, record), runs=())
+            assert await crons.tick(backend, [decision]) == [[]]
+        case _:
+            mode: crons.Mode = "declare" if act == "declare" else "update"
+            assert await crons.save(backend, draft(backend), mode) == "unchanged"
+
+    assert await inspect.queue_names(backend) == [QUEUE]
 
 
 async def test_change_of_what_is_run_leaves_the_time_alone(backend: RedisBackend) -> None:

@@ -681,6 +681,24 @@ async def test_burst_carries_out_what_is_due(clocked: RedisBackend) -> None:
     assert await Queue("other", clocked).count() == 1
 
 
+async def test_scheduler_finds_an_entry_whose_queue_was_deleted(clocked: RedisBackend) -> None:
+    """By us, or by rq, which takes the queue off the list; a scheduler that runs sees it after an interval."""
+    scheduler = Scheduler("ours", backend=clocked)
+    await scheduler.cron("* * * * *", jobs.nothing, name="x")
+    await scheduler.cron("* * * * *", jobs.nothing, name="y", queue_name="rqs")
+    patrol = Patrol(clocked, 0.05)
+    assert await patrol.sweep() == 0
+    await Queue("ours", clocked).delete()
+    await clocked.run(["SREM", clocked.keys.queues(), clocked.keys.queue("rqs")])
+    clock_of(clocked).travel(60)
+
+    async def sees_to_both() -> bool:
+        await patrol.sweep()
+        return [await Queue(name, clocked).count() for name in ("ours", "rqs")] == [1, 1]
+
+    await eventually(sees_to_both)
+
+
 async def test_scheduler_wakes_for_what_is_due(backend: RedisBackend) -> None:
     """On its time, though it slept when that was scheduled; worker and scheduler side by side do it once."""
     scheduler = Scheduler("q", backend=backend, interval=60)

@@ -35,6 +35,9 @@ end
 local has_ended = old.state == 'ended'
 local is_same = exists and old.definition == ARG.definition and old.source == source
 if is_same and (ARG.mode == 'declare' or ARG.mode == 'edit' or ARG.mode == 'update' and not has_ended) then
+  if old.state == 'active' then
+    redis.pcall('SADD', K.queues(), K.queue(ARG.queue)) -- it may have been deleted; a full Redis keeps nobody from being told
+  end
   return {REPLY.OK, 'unchanged'}
 end
 
