@@ -99,9 +99,7 @@ class Ticker:
                 seen.update((one.record.name, one.record.revision, str(one.record.due)) for one in ticks)
                 if max(seen.values()) > TRIES:
                     raise BackendError(f"cron {ticks[0].record.name!r}: it stays due")
-                for one, ids in zip(ticks, await crons.tick(self._backend, ticks), strict=True):
-                    self._made += len(ids or ())
-                    _report(one, ids)
+                await self._write(ticks)
 
     async def _decided(self, found: DueCrons) -> list[Tick]:
         """Decide about what is due, in its order; about as much as can be written before it is stale, one at the least."""
@@ -111,6 +109,19 @@ class Ticker:
             if self._backend.time() - began > PLAN_S:
                 break
         return ticks
+
+    async def _write(self, ticks: Sequence[Tick]) -> None:
+        """Make the runs. An entry that is refused is put off: it would be due all the time, and others would have to wait for it."""
+        refused: list[Tick] = []
+        for one, made in zip(ticks, await crons.tick(self._backend, ticks), strict=True):
+            if isinstance(made, BackendError):
+                log.error("cron %s cannot run: %s; again in a minute", one.record.name, made)
+                refused.append(_put_off(one.record, one.seen_at, made))
+            else:
+                self._made += len(made or ())
+                _report(one, made)
+        if refused:
+            await crons.tick(self._backend, refused)
 
     async def _tick(self, record: CronRecord, now: float) -> Tick:
         pending = record.tick
@@ -128,10 +139,7 @@ class Ticker:
                 made = plan(rhythm, policies, pending, now)
         except Exception as error:  # noqa: BLE001  whatever it is: an entry must not stop the others
             log.error("cron %s cannot be looked at: %s; again in a minute", record.name, error)
-            later = now + crons.LATER_S
-            return Tick(
-                record, now, (), pending or later, later, f"{type(error).__name__}: {error}"
-            )
+            return _put_off(record, now, error)
         runs = tuple((tick, tick_id(record.template.id, tick)) for tick in made.ticks)
         following = None if made.next is None else rhythm.due(made.next)
         if made.has_missed:
@@ -139,6 +147,12 @@ class Ticker:
                 "cron %s: ticks since %s were missed", record.name, crons.moment_of(pending)
             )
         return Tick(record, now, runs, made.next, following)
+
+
+def _put_off(record: CronRecord, now: float, error: Exception) -> Tick:
+    later = now + crons.LATER_S
+    text = f"{type(error).__name__}: {error}"
+    return Tick(record, now, (), record.tick or later, later, text)
 
 
 def _report(tick: Tick, ids: list[str] | None) -> None:

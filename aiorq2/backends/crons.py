@@ -288,14 +288,20 @@ class Tick:
     error: str = ""
 
 
-async def tick(backend: RedisBackend, ticks: Sequence[Tick]) -> list[list[str] | None]:
-    """Make the runs of entries that are due; of each, return the ids of the jobs added, None if somebody else was quicker.
+async def tick(
+    backend: RedisBackend, ticks: Sequence[Tick]
+) -> list[list[str] | BackendError | None]:
+    """Make the runs of entries that are due; of each, return the ids of the jobs added, None if somebody else was quicker, or
+    why it was refused.
 
     Redis: 1 pipeline, 1 script per entry.
     """
     replies = await backend.home.calls.call_many([_tick_command(backend, one) for one in ticks])
-    added: list[list[str] | None] = []
+    added: list[list[str] | BackendError | None] = []
     for reply in replies:
+        if type(reply) is BackendError:  # of this entry alone, such as a queue that is none
+            added.append(reply)
+            continue
         if isinstance(reply, BaseException):
             raise reply
         added.append(None if reply[0] != b"OK" else [one.decode() for one in reply[1]])

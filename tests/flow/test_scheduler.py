@@ -699,6 +699,55 @@ async def test_scheduler_finds_an_entry_whose_queue_was_deleted(clocked: RedisBa
     await eventually(sees_to_both)
 
 
+async def due_in_a_broken_queue(backend: RedisBackend, queue: str) -> None:
+    """Have two jobs due in a queue; what wakes its workers is of the wrong type, so that each of them takes a call that fails."""
+    for _ in range(2):
+        await Queue(queue, backend).enqueue_in(60, jobs.nothing)
+    await make_due(backend, queue)
+    wake = backend.keys.wake(queue)
+    await backend.run(["DEL", wake], ["SET", wake, "a string"])
+
+
+@pytest.mark.leaks_allowed("the test itself writes what should not be there")
+async def test_queue_that_is_broken_holds_up_no_other(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither its jobs nor its entries; what is wrong with it is told once."""
+    scheduler = Scheduler("sound", backend=backend)
+    patrol = Patrol(backend, 60)
+    await due_in_a_broken_queue(backend, "a")
+    await backend.run(["SET", backend.keys.queue("b"), "a string"])
+    await scheduler.schedule(0, jobs.nothing, interval=3600, id="b", queue_name="b")
+    await scheduler.schedule(0, jobs.nothing, interval=3600, id="x")
+    await scheduler.enqueue_in(60, jobs.nothing)
+    await make_due(backend, "sound")
+
+    for _ in range(2):
+        await patrol.sweep()
+
+    assert await Queue("sound", backend).count() == 2
+    told = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert [text.split(":")[0] for text in told] == ["cron b cannot run", "cannot promote in queue 'a'"]
+    assert "queue b is no list" in told[0]
+
+
+@pytest.mark.leaks_allowed("the test itself writes what should not be there")
+async def test_scheduler_looks_again_soon_when_something_has_failed(backend: RedisBackend) -> None:
+    """Not after its interval."""
+    scheduler = Scheduler("q", backend=backend, interval=60)
+    await due_in_a_broken_queue(backend, "q")
+
+    running = asyncio.create_task(scheduler.run())
+    await eventually(lambda: _has_queued(backend, 2), timeout=5)
+
+    scheduler.request_stop()
+    await running
+
+
+async def _has_queued(backend: RedisBackend, count: int) -> bool:
+    return await _queued(backend) == count
+
+
 async def test_scheduler_wakes_for_what_is_due(backend: RedisBackend) -> None:
     """On its time, though it slept when that was scheduled; worker and scheduler side by side do it once."""
     scheduler = Scheduler("q", backend=backend, interval=60)

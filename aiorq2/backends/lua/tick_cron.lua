@@ -15,7 +15,7 @@ elseif entry[8] == ARG.token then
 elseif entry[1] ~= ARG.revision or entry[2] ~= ARG.due or entry[3] ~= 'active' or now - ARG.seen > STALE then
   return {REPLY.CHANGED}
 end
-if type(redis.pcall('LLEN', K.queue(entry[4]))) ~= 'number' then
+if #ARGV >= ARG.ticks and type(redis.pcall('LLEN', K.queue(entry[4]))) ~= 'number' then
   return redis.error_reply('queue ' .. entry[4] .. ' is no list') -- something else lies there; nothing may fail half-way
 end
 local template = redis.pcall('HGETALL', K.cron_job(ARG.cron))
