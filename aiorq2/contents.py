@@ -148,8 +148,8 @@ class QueueContents:
         return removed
 
     async def delete(self, delete_jobs: bool = True) -> None:
-        """Delete the queue, with the jobs that wait in it unless told otherwise. Recurring entries and scheduled jobs stay, and as long
-        as there are any, the queue is listed. Redis: 1 call, and as ``empty``."""
+        """Delete the queue, with the jobs that wait in it unless told otherwise. Recurring entries and scheduled jobs stay, and
+        while there are any, the queue is listed. Redis: 1 call, and as ``empty``."""
         if delete_jobs:
             await self.empty()
         await self.backend.call("delete_queue", queue=self.name)

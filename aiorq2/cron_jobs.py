@@ -285,7 +285,13 @@ class CronJob(SeenJob):
                 return  # what is pending, or due by now, stays
             tick, due = times(seen)
             if await crons.adjust(
-                self._backend, seen, verb, state=state or seen.state, tick=tick, due=due, fields=fields
+                self._backend,
+                seen,
+                verb,
+                state=state or seen.state,
+                tick=tick,
+                due=due,
+                fields=fields,
             ):
                 await self.refresh()
                 return

@@ -164,7 +164,7 @@ class Patrol:
     async def _look(self) -> None:
         """See to what is due, and say when to look again: when the next thing is due, and soon if something has failed."""
         loop = asyncio.get_running_loop()
-        self._look_at = loop.time() + self._interval  # news that come meanwhile set it to an earlier time
+        self._look_at = loop.time() + self._interval  # news that come meanwhile set it to zero
         left: float | None = None
         is_sound = False
         try:
@@ -200,8 +200,8 @@ class Patrol:
         try:
             found = await act()
         except BackendError as error:
-            if type(error) is not BackendError:  # Redis is away, full or refuses: so it does the others
-                raise
+            if type(error) is not BackendError:
+                raise  # Redis is away, full or refuses: it would be the same for the others
             if verb not in self._failing:
                 log.error("cannot %s: %s; going on with the rest", verb, error)
             self._failing.add(verb)

@@ -96,7 +96,9 @@ class Ticker:
                     left = None if found.next_due is None else max(found.next_due - found.now, 0)
                     return self._made - before, left
                 ticks = await self._decided(found)
-                seen.update((one.record.name, one.record.revision, str(one.record.due)) for one in ticks)
+                seen.update(
+                    (one.record.name, one.record.revision, str(one.record.due)) for one in ticks
+                )
                 if max(seen.values()) > TRIES:
                     raise BackendError(f"cron {ticks[0].record.name!r}: it stays due")
                 await self._write(ticks)
@@ -111,7 +113,7 @@ class Ticker:
         return ticks
 
     async def _write(self, ticks: Sequence[Tick]) -> None:
-        """Make the runs. An entry that is refused is put off: it would be due all the time, and others would have to wait for it."""
+        """Make the runs. An entry that is refused is put off: it would be due all the time, and keep others waiting."""
         refused: list[Tick] = []
         for one, made in zip(ticks, await crons.tick(self._backend, ticks), strict=True):
             if isinstance(made, BackendError):

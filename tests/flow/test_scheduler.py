@@ -727,7 +727,10 @@ async def test_queue_that_is_broken_holds_up_no_other(
 
     assert await Queue("sound", backend).count() == 2
     told = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
-    assert [text.split(":")[0] for text in told] == ["cron b cannot run", "cannot promote in queue 'a'"]
+    assert [text.split(":")[0] for text in told] == [
+        "cron b cannot run",
+        "cannot promote in queue 'a'",
+    ]
     assert "queue b is no list" in told[0]
 
 
