@@ -153,8 +153,8 @@ async def save(
     """Write an entry. Redis: 1 call.
 
     Args:
-        mode: ``replace`` whatever there is, ``update`` it, ``declare`` it: update, but leave one that has ended as it is; or ``edit``
-            it: update, but one that has ended begins again only with another ``repeat``, or with other times if it has runs left.
+        mode: ``replace`` whatever there is, ``update`` it, ``declare`` it: update, but leave one that has ended as it is; or
+            ``edit`` it: update, but one that has ended begins again only with another ``repeat``, or other times if runs are left.
         revision: that of the entry which the caller has seen.
         version: that of the code that declares it.
 
