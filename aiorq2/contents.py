@@ -148,14 +148,11 @@ class QueueContents:
         return removed
 
     async def delete(self, delete_jobs: bool = True) -> None:
-        """Delete the queue, with the jobs that wait in it unless told otherwise. Redis: 1 call, and as ``empty``."""
+        """Delete the queue, with the jobs that wait in it unless told otherwise. Recurring entries and scheduled jobs stay, and
+        while there are any, the queue is listed. Redis: 1 call, and as ``empty``."""
         if delete_jobs:
             await self.empty()
-        keys = self.backend.keys
-        await self.backend.run(
-            ["DEL", keys.queue(self.name), keys.wake(self.name)],
-            ["SREM", keys.queues(), keys.queue(self.name)],
-        )
+        await self.backend.call("delete_queue", queue=self.name)
 
     async def compact(self) -> int:
         """Take out of the list what nobody could run: ids without a job, and repetitions. Returns how many.

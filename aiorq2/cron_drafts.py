@@ -57,12 +57,13 @@ async def write(
     *,
     anonymous: bool = False,
 ) -> Saved:
-    """Write an entry as it is declared. Redis: 2 calls.
+    """Write an entry as it is declared. Redis: 2 calls; with shards, 1 more for a rate limit.
 
     Raises:
         InvalidOption: it would never run; and as ``Queue.enqueue``.
     """
     draft = draft_of(spec, queue, await crons.now(backend))
+    await queue.refuse_across([spec.options])
     if anonymous:
         draft = replace(draft, entry={**draft.entry, "anonymous": 1})
     return await crons.save(backend, draft, mode)
@@ -178,7 +179,7 @@ async def edit(
     is_anchored = "anchor=" in (record.entry.text("rhythm") or "") or "interval" in changes
     told = {one: value for one, value in fields.items() if one != "anchor" or is_anchored}
     draft = _draft(record.name, queue, rhythm, policies, fields, template, told, now)
-    return await crons.save(backend, draft, "update", revision=record.revision)
+    return await crons.save(backend, draft, "edit", revision=record.revision)
 
 
 def _edited_rhythm(

@@ -226,7 +226,9 @@ class CronJob(SeenJob):
         await self._adjust("pause", "paused", lambda _: (None, None))
 
     async def resume(self) -> None:
-        """Go on, with the next tick from now on. Redis: 3 calls.
+        """Go on, with the next tick from now on, or with the time that it was moved to. One that is not paused is left alone.
+
+        Redis: 3 calls.
 
         Raises:
             NoSuchCronJobError: it is gone.
@@ -236,7 +238,7 @@ class CronJob(SeenJob):
         await self._adjust("resume", "active", lambda record: _following(record, now, "resume"))
 
     async def move(self, moment: datetime) -> None:
-        """Have the next run at another time; an interval counts from there on. Redis: 2 calls.
+        """Have the next run at another time; an interval counts from there on. One that is paused stays so. Redis: 2 calls.
 
         Raises:
             NoSuchCronJobError: it is gone.
@@ -244,13 +246,14 @@ class CronJob(SeenJob):
         """
         tick = round(as_utc(moment).timestamp(), 3)
         fields: dict[str, Arg] = {"anchor": f"{tick:.3f}"} if self.interval is not None else {}
-        await self._adjust("move", "active", lambda _: (tick, tick), fields)
+        await self._adjust("move", None, lambda _: (tick, tick), fields)
 
     async def save(self, **changes: Any) -> None:
         """Change the entry: ``pattern``, ``timezone``, ``interval``, ``args``, ``kwargs``, ``timeout``, ``description``, ``meta``,
         the policies and so on. What is not named stays, the pending run too unless its time is what changes. Redis: 3 calls.
 
-        Of an entry that code declares, the next ``sync`` of that code takes the changes back.
+        Of an entry that code declares, the next ``sync`` of that code takes the changes back. An entry that has ended begins again
+        only if ``repeat`` changes, or if its times do (``end``, say) and it has runs left.
 
         Raises:
             NoSuchCronJobError: it is gone.
@@ -273,13 +276,22 @@ class CronJob(SeenJob):
         return await Job.fetch(job_id, self._backend, self._serializer)
 
     async def _adjust(
-        self, verb: str, state: str, times: Any, fields: Mapping[str, Arg] | None = None
+        self, verb: str, state: str | None, times: Any, fields: Mapping[str, Arg] | None = None
     ) -> None:
         for _ in range(TRIES):
             await self.refresh()
-            tick, due = times(self._cron)
+            seen = self._cron
+            if seen.state == state:
+                return  # what is pending, or due by now, stays
+            tick, due = times(seen)
             if await crons.adjust(
-                self._backend, self._cron, verb, state=state, tick=tick, due=due, fields=fields
+                self._backend,
+                seen,
+                verb,
+                state=state or seen.state,
+                tick=tick,
+                due=due,
+                fields=fields,
             ):
                 await self.refresh()
                 return
@@ -287,6 +299,8 @@ class CronJob(SeenJob):
 
 
 def _following(record: CronRecord, now: float, verb: str) -> tuple[float, float]:
+    if record.tick is not None and record.due is not None and record.due > now:
+        return record.tick, record.due  # it was moved while it was paused
     rhythm = record.rhythm
     tick = rhythm.next(now)
     if tick is None:

@@ -73,6 +73,8 @@ async def sync(
     gone = [name for name, one in there.items() if _source(one) == source and name not in staying]
     if dry_run:
         return _foreseen(drafts, there, gone)
+    for spec in specs:
+        await queue_for(spec.queue).refuse_across([spec.options])
     done: dict[Saved, list[str]] = {}
     for draft in drafts:
         saved = await crons.save(backend, draft, "declare", version=version)

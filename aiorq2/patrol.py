@@ -7,13 +7,14 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from hashlib import sha1
 from secrets import token_hex
 
 from aiorq2.backends import crons, inspect
 from aiorq2.backends.health import check_server
 from aiorq2.backends.redis import RedisBackend
-from aiorq2.errors import AiorqError, BackendRefused, BackendUnavailable
+from aiorq2.errors import AiorqError, BackendError, BackendRefused, BackendUnavailable
 from aiorq2.ticking import Ticker
 
 log = logging.getLogger("aiorq2.scheduler")
@@ -30,10 +31,13 @@ STOP_S = 0.5
 """How long it waits for Redis when it is told to stop."""
 REFUSED_S = 30.0
 """How long it waits when Redis refuses it."""
+RETRY_S = 1.0
+"""How soon it looks again when something has failed; then after twice that, and so on, up to the interval."""
 RQ_LOOK_S = 1.0
 """How soon a queue is looked at again that rq's scheduler is in charge of."""
 
 Prepare = Callable[[RedisBackend], Awaitable[object]]
+Act = Callable[[], Awaitable[tuple[int, float | None]]]
 
 
 class Patrol:
@@ -64,6 +68,10 @@ class Patrol:
         self._stir = asyncio.Event()
         self._stopped = asyncio.Event()
         self._look_at = 0.0
+        self._retry_s = RETRY_S
+        self._failing: set[str] = set()
+        self._of_entries: set[str] = set()
+        self._ask_at = 0.0
 
     def stop(self) -> None:
         """Have ``run`` return."""
@@ -86,7 +94,8 @@ class Patrol:
         Raises:
             BackendRefused: Redis does not want us; only at the start.
 
-        Redis: about 2 calls a second; and for what is due, 1 call per 100 jobs and 1 pipeline per 100 entries.
+        Redis: about 2 calls a second; for what is due, 1 call per 100 jobs and 1 pipeline per 100 entries; for all queues,
+        once per interval 1 pipeline per 200 entries.
         """
         working = asyncio.create_task(self._work())
         stopped = asyncio.create_task(self._stopped.wait())
@@ -140,10 +149,7 @@ class Patrol:
             if not leads:
                 self._look_at = 0  # to begin with when it is ours
             elif loop.time() >= self._look_at:
-                self._look_at = loop.time() + self._interval
-                _, left = await self._pass()
-                if left is not None:
-                    self._look_at = min(self._look_at, loop.time() + left)
+                await self._look()
             if leads:
                 pause = min(pause, self._look_at - loop.time())
         except BackendUnavailable as error:
@@ -155,6 +161,21 @@ class Patrol:
             log.exception("scheduling failed; going on")
         await self._sleep(pause)
 
+    async def _look(self) -> None:
+        """See to what is due, and say when to look again: when the next thing is due, and soon if something has failed."""
+        loop = asyncio.get_running_loop()
+        self._look_at = loop.time() + self._interval  # news that come meanwhile set it to zero
+        left: float | None = None
+        is_sound = False
+        try:
+            _, left = await self._pass()
+            is_sound = not self._failing
+        finally:
+            retry_in = self._interval if is_sound else self._retry_s
+            self._retry_s = RETRY_S if is_sound else min(self._retry_s * 2, self._interval)
+            soonest = retry_in if left is None else min(left, retry_in)
+            self._look_at = min(self._look_at, loop.time() + soonest)
+
     async def _sleep(self, pause: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(pause, 0.001)):
@@ -162,16 +183,39 @@ class Patrol:
 
     async def _pass(self) -> tuple[int, float | None]:
         """See to what is due; returns how many jobs that put into queues, and in how many seconds the next thing is due."""
-        queues = self._queues or await inspect.queue_names(self._backend)
+        queues = self._queues or await self._all_queues()
         if not queues:
             return 0, None
-        made, tick_in = await self._ticker.tick(queues)
+        made, tick_in = await self._alone("tick", partial(self._ticker.tick, queues))
         waits = [] if tick_in is None else [tick_in]
         for queue in queues:
-            moved, due_in = await self._promote(queue)
+            promote = partial(self._promote, queue)
+            moved, due_in = await self._alone(f"promote in queue {queue!r}", promote)
             made += moved
             waits += [] if due_in is None else [due_in]
         return made, min(waits, default=None)
+
+    async def _alone(self, verb: str, act: Act) -> tuple[int, float | None]:
+        """Do one thing of a pass. An error that is its own keeps the others from nothing, and is told once until it is over."""
+        try:
+            found = await act()
+        except BackendError as error:
+            if type(error) is not BackendError:
+                raise  # Redis is away, full or refuses: it would be the same for the others
+            if verb not in self._failing:
+                log.error("cannot %s: %s; going on with the rest", verb, error)
+            self._failing.add(verb)
+            return 0, None
+        self._failing.discard(verb)
+        return found
+
+    async def _all_queues(self) -> list[str]:
+        """Return the names of all queues; those of entries too, once per interval: rq takes one off the list that it deletes."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._ask_at:
+            self._of_entries = await crons.queues(self._backend)
+            self._ask_at = now + self._interval
+        return sorted({*await inspect.queue_names(self._backend), *self._of_entries})
 
     async def _promote(self, queue: str) -> tuple[int, float | None]:
         total = 0

@@ -390,14 +390,19 @@ class Queue(QueueContents):
             job.see_status(status)
         return job
 
+    async def refuse_across(self, options: Sequence[EnqueueOptions]) -> None:
+        """Return if jobs of this queue with these options have to do with nothing in another shard; as ``Shards.refuse_across``."""
+        if self._shards is not None:
+            await self._shards.refuse_across(self.backend, options)
+
     async def _add(self, specs: Sequence[JobSpec]) -> list[JobStatus]:
         if self._shards is not None:
-            await self._shards.refuse_across(self.backend, specs)
+            await self.refuse_across([spec.options for spec in specs])
         return await self.backend.add(specs)
 
     async def _add_each(self, specs: Sequence[JobSpec]) -> list[JobStatus | Exception]:
         if self._shards is not None:
-            await self._shards.refuse_across(self.backend, specs)
+            await self.refuse_across([spec.options for spec in specs])
         return await self.backend.add_each(specs)
 
     async def _run_inline(self, spec: JobSpec, job: Job) -> Job:

@@ -330,7 +330,7 @@ class Scheduler(Agenda):
             BackendRefused: Redis does not want us, or is too old.
             BackendUnavailable: only in a burst; otherwise it waits for Redis.
 
-        Redis: about 2 calls a second; for what is due, 1 call per 100 jobs and 1 pipeline per 100 entries.
+        Redis: about 2 calls a second; for what is due, 1 call per 100 jobs, 1 pipeline per 100 entries; per interval, 1 per 200.
         """
         names = as_names(queues, "queue")
         if burst:

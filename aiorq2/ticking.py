@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from aiorq2.backends import crons
-from aiorq2.backends.crons import CronRecord, Tick
+from aiorq2.backends.crons import CronRecord, DueCrons, Tick
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.cron_spec import tick_id
 from aiorq2.errors import BackendError, BackendUnavailable
@@ -23,6 +23,8 @@ PAUSE_S = 0.02
 """How long at least lies between two looks that nobody has asked for by hand."""
 TRIES = 3
 """How often the same tick is decided upon: a decision that took too long is made anew, but not for ever."""
+PLAN_S = 1.0
+"""How long decisions are collected before they are written: Redis does not take those that are 5 seconds old."""
 TROUBLE_S = 1.0
 """How long, after one that has failed."""
 
@@ -83,7 +85,7 @@ class Ticker:
 
         Returns how many there are, and in how many seconds the next entry is due.
 
-        Redis: 1 call; 1 pipeline and 1 call more for every 100 entries that are.
+        Redis: 1 call; 1 pipeline and 1 call more for every 100 entries that are, or for as many as take a second to decide about.
         """
         async with self._lock:
             before = self._made
@@ -93,13 +95,35 @@ class Ticker:
                 if not found.records:
                     left = None if found.next_due is None else max(found.next_due - found.now, 0)
                     return self._made - before, left
-                seen.update((one.name, one.revision, str(one.due)) for one in found.records)
+                ticks = await self._decided(found)
+                seen.update(
+                    (one.record.name, one.record.revision, str(one.record.due)) for one in ticks
+                )
                 if max(seen.values()) > TRIES:
-                    raise BackendError(f"cron {found.records[0].name!r}: it stays due")
-                ticks = [await self._tick(record, found.now) for record in found.records]
-                for one, ids in zip(ticks, await crons.tick(self._backend, ticks), strict=True):
-                    self._made += len(ids or ())
-                    _report(one, ids)
+                    raise BackendError(f"cron {ticks[0].record.name!r}: it stays due")
+                await self._write(ticks)
+
+    async def _decided(self, found: DueCrons) -> list[Tick]:
+        """Decide about what is due, in its order; about as much as can be written before it is stale, one at the least."""
+        began, ticks = self._backend.time(), list[Tick]()
+        for record in found.records:
+            ticks.append(await self._tick(record, found.now))
+            if self._backend.time() - began > PLAN_S:
+                break
+        return ticks
+
+    async def _write(self, ticks: Sequence[Tick]) -> None:
+        """Make the runs. An entry that is refused is put off: it would be due all the time, and keep others waiting."""
+        refused: list[Tick] = []
+        for one, made in zip(ticks, await crons.tick(self._backend, ticks), strict=True):
+            if isinstance(made, BackendError):
+                log.error("cron %s cannot run: %s; again in a minute", one.record.name, made)
+                refused.append(_put_off(one.record, one.seen_at, made))
+            else:
+                self._made += len(made or ())
+                _report(one, made)
+        if refused:
+            await crons.tick(self._backend, refused)
 
     async def _tick(self, record: CronRecord, now: float) -> Tick:
         pending = record.tick
@@ -117,10 +141,7 @@ class Ticker:
                 made = plan(rhythm, policies, pending, now)
         except Exception as error:  # noqa: BLE001  whatever it is: an entry must not stop the others
             log.error("cron %s cannot be looked at: %s; again in a minute", record.name, error)
-            later = now + crons.LATER_S
-            return Tick(
-                record, now, (), pending or later, later, f"{type(error).__name__}: {error}"
-            )
+            return _put_off(record, now, error)
         runs = tuple((tick, tick_id(record.template.id, tick)) for tick in made.ticks)
         following = None if made.next is None else rhythm.due(made.next)
         if made.has_missed:
@@ -128,6 +149,12 @@ class Ticker:
                 "cron %s: ticks since %s were missed", record.name, crons.moment_of(pending)
             )
         return Tick(record, now, runs, made.next, following)
+
+
+def _put_off(record: CronRecord, now: float, error: Exception) -> Tick:
+    later = now + crons.LATER_S
+    text = f"{type(error).__name__}: {error}"
+    return Tick(record, now, (), record.tick or later, later, text)
 
 
 def _report(tick: Tick, ids: list[str] | None) -> None:

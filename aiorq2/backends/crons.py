@@ -18,7 +18,7 @@ from aiorq2.rhythm import Interval, Policies, Rhythm
 from aiorq2.states import Reply
 from aiorq2.timing import to_iso
 
-Mode = Literal["replace", "update", "declare"]
+Mode = Literal["replace", "update", "declare", "edit"]
 Saved = Literal["added", "updated", "unchanged", "outdated"]
 
 DUTY_S = 1.0
@@ -153,7 +153,8 @@ async def save(
     """Write an entry. Redis: 1 call.
 
     Args:
-        mode: ``replace`` whatever there is, ``update`` it, or ``declare`` it: update, but leave one that has ended as it is.
+        mode: ``replace`` whatever there is, ``update`` it, ``declare`` it: update, but leave one that has ended as it is; or
+            ``edit`` it: update, but one that has ended begins again only with another ``repeat``, or other times if runs are left.
         revision: that of the entry which the caller has seen.
         version: that of the code that declares it.
 
@@ -287,14 +288,20 @@ class Tick:
     error: str = ""
 
 
-async def tick(backend: RedisBackend, ticks: Sequence[Tick]) -> list[list[str] | None]:
-    """Make the runs of entries that are due; of each, return the ids of the jobs added, None if somebody else was quicker.
+async def tick(
+    backend: RedisBackend, ticks: Sequence[Tick]
+) -> list[list[str] | BackendError | None]:
+    """Make the runs of entries that are due; of each, return the ids of the jobs added, None if somebody else was quicker, or
+    why it was refused.
 
     Redis: 1 pipeline, 1 script per entry.
     """
     replies = await backend.home.calls.call_many([_tick_command(backend, one) for one in ticks])
-    added: list[list[str] | None] = []
+    added: list[list[str] | BackendError | None] = []
     for reply in replies:
+        if type(reply) is BackendError:  # of this entry alone, such as a queue that is none
+            added.append(reply)
+            continue
         if isinstance(reply, BaseException):
             raise reply
         added.append(None if reply[0] != b"OK" else [one.decode() for one in reply[1]])
@@ -340,6 +347,12 @@ async def records(backend: RedisBackend, names: Sequence[str]) -> list[CronRecor
         for name, entry, template in zip(chunk, replies[::2], replies[1::2], strict=True):
             found.append(_found(name, entry, template))
     return found
+
+
+async def queues(backend: RedisBackend) -> set[str]:
+    """Return the names of the queues that have active entries. Redis: 1 call, and 1 pipeline per 200 entries."""
+    found = await records(backend, await names(backend))
+    return {one.entry.text("queue") or "" for one in found if one and one.state == "active"} - {""}
 
 
 async def run_ids(backend: RedisBackend, name: str, limit: int) -> list[str]:

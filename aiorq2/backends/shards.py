@@ -14,7 +14,7 @@ from hashlib import sha256
 from aiorq2.backends import inspect
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import InvalidOption
-from aiorq2.options import JobSpec
+from aiorq2.options import EnqueueOptions
 
 MOST = 1024
 RATE_HOME_S = 7 * 86_400
@@ -101,20 +101,18 @@ class Shards:
 
     # -- what does not work across shards --------------------------------------------------------------------------------
 
-    async def refuse_across(self, backend: RedisBackend, specs: Sequence[JobSpec]) -> None:
-        """Return if jobs on their way into a shard have to do with nothing that lives in another.
+    async def refuse_across(self, backend: RedisBackend, options: Sequence[EnqueueOptions]) -> None:
+        """Return if jobs on their way into a shard, which have these options, have to do with nothing that lives in another.
 
         Raises:
             InvalidOption: a job waits for one in another shard, or shares a rate limit with jobs of another.
 
         Redis: none for jobs without ``depends_on`` and ``rate_limit``; else 1 call per shard, and 1 per rate limit.
         """
-        parents = [
-            one for spec in specs if spec.options.depends_on for one in spec.options.depends_on.ids
-        ]
+        parents = [id for one in options if one.depends_on for id in one.depends_on.ids]
         if parents:
             await self._refuse_parents_elsewhere(backend, list(dict.fromkeys(parents)))
-        rates = {spec.options.rate_limit.key for spec in specs if spec.options.rate_limit}
+        rates = {one.rate_limit.key for one in options if one.rate_limit}
         for rate in sorted(rates):
             await self._refuse_rate_elsewhere(backend, rate)
 

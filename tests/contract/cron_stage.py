@@ -11,6 +11,7 @@ from aiorq2.backends.line import Command
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.cron_drafts import draft_of
 from aiorq2.cron_spec import CronSpec, tick_id
+from aiorq2.errors import BackendError
 from aiorq2.queue import Queue
 from tests.contract.stage import QUEUE
 
@@ -62,6 +63,8 @@ async def tick(backend: RedisBackend, name: str = "x", *ticks: float, **options:
     """Tick an entry and return the ids of the jobs that made."""
     record = await read(backend, name)
     (made,) = await crons.tick(backend, [await ticking(backend, record, *ticks, **options)])
+    if isinstance(made, BackendError):
+        raise made
     assert made is not None
     return made
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from aiorq2.backends import crons
@@ -189,7 +191,7 @@ async def test_entry_without_a_name_of_its_own_is_gone_at_its_end(backend: Redis
 
 
 async def test_repeat_counts_runs_not_ticks(backend: RedisBackend) -> None:
-    """What is left out because an earlier run goes on is no run; what is too many is left out."""
+    """What is left out because an earlier run goes on is no run; what is too many is not made, and not counted as left out."""
     await entry(backend, repeat=2, overlap="skip")
     assert await tick(backend) == [FIRST]
     assert await tick(backend, "x", PAST + 60) == []
@@ -198,7 +200,8 @@ async def test_repeat_counts_runs_not_ticks(backend: RedisBackend) -> None:
 
     await entry(backend, "y", repeat=2)
     assert len(await tick(backend, "y", PAST, PAST + 60, PAST + 120)) == 2
-    assert (await read(backend, "y")).state == "ended"
+    record = await read(backend, "y")
+    assert (record.state, record.entry.number("skipped")) == ("ended", 0)
 
 
 # -- overlap ---------------------------------------------------------------------------------------------------------------
@@ -485,6 +488,34 @@ async def test_tick_of_a_queue_of_the_wrong_type_is_refused_whole(backend: Redis
 
 
 @pytest.mark.leaks_allowed("the test itself writes what should not be there")
+async def test_entry_of_a_queue_of_the_wrong_type_can_be_put_off(backend: RedisBackend) -> None:
+    """It is due later, and says why; those beside it have had their runs."""
+    record = await entry(backend, queue="broken")
+    await entry(backend, "sound")
+    await backend.run(["SET", backend.keys.queue("broken"), "a string"])
+    decisions = [await ticking(backend, one) for one in (record, await read(backend, "sound"))]
+
+    refused, made = await crons.tick(backend, decisions)
+    assert isinstance(refused, BackendError)
+    assert made == ["cron-sound-20200913T122640"]
+
+    later = replace(decisions[0], runs=(), next_tick=PAST, next_due=NEXT, error=str(refused))
+    assert await crons.tick(backend, [later]) == [[]]
+    record = await read(backend)
+    assert (record.state, record.tick, record.due) == ("active", PAST, NEXT)
+    assert "queue broken is no list" in (record.entry.text("error") or "")
+    assert await cron_stage.due_names(backend, "i1", "broken") == []
+
+
+@pytest.mark.leaks_allowed("the test itself writes what should not be there")
+async def test_scheduled_jobs_of_the_wrong_type_are_none(backend: RedisBackend) -> None:
+    """Whoever promotes in all queues goes on with the next one."""
+    await backend.run(["SET", backend.keys.scheduled(QUEUE), "a string"])
+
+    assert await backend.promote(QUEUE) == (0, None)
+
+
+@pytest.mark.leaks_allowed("the test itself writes what should not be there")
 async def test_due_list_of_the_wrong_type_hides_no_other(backend: RedisBackend) -> None:
     """Neither from who ticks nor from who claims."""
     await backend.run(["SET", backend.keys.crons("broken"), "a string"])
@@ -508,12 +539,9 @@ async def test_entry_with_a_number_that_is_none_ticks_or_is_refused_whole(
 
     record = await read(backend)
     record.policies  # noqa: B018  is read without an error
-    try:
-        (made,) = await crons.tick(backend, [await ticking(backend, record)])
-    except BackendError:
-        made = None
+    (made,) = await crons.tick(backend, [await ticking(backend, record)])
 
-    assert await stage.queued(backend) == (made or [])
+    assert await stage.queued(backend) == ([] if isinstance(made, BackendError) else made or [])
 
 
 # -- a bad network and a full Redis ------------------------------------------------------------------------------------------

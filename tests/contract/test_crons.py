@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from aiorq2.backends import crons
+from aiorq2.backends import crons, inspect
 from aiorq2.backends.line import Command
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import BackendError, InvalidJobOperation, NoSuchCronJobError
@@ -45,6 +47,28 @@ async def test_same_declaration_changes_nothing(backend: RedisBackend, mode: cro
     assert await crons.save(backend, draft(backend, at=PAST + 77), mode) == "unchanged"
 
     assert await stage.everything(backend) == before
+
+
+@pytest.mark.parametrize("act", ["declare", "update", "resume", "tick"])
+async def test_queue_of_an_entry_is_known_again(backend: RedisBackend, act: str) -> None:
+    """Though somebody has deleted it: rq takes it off the list, and who looks after all queues would pass over the entry."""
+    record = await entry(backend)
+    if act == "resume":
+        await crons.adjust(backend, record, "pause", state="paused", tick=None, due=None)
+        record = await read(backend)
+    await backend.run(["SREM", backend.keys.queues(), backend.keys.queue(QUEUE)])
+
+    match act:
+        case "resume":
+            await crons.adjust(backend, record, act, state="active", tick=PAST, due=PAST)
+        case "tick":
+            decision = replace(await cron_stage.ticking(backend, record), runs=())
+            assert await crons.tick(backend, [decision]) == [[]]
+        case _:
+            mode: crons.Mode = "declare" if act == "declare" else "update"
+            assert await crons.save(backend, draft(backend), mode) == "unchanged"
+
+    assert await inspect.queue_names(backend) == [QUEUE]
 
 
 async def test_change_of_what_is_run_leaves_the_time_alone(backend: RedisBackend) -> None:
@@ -146,6 +170,42 @@ async def test_entry_that_has_ended_stays_so_for_code_that_declares_it(
     assert (record.state, record.entry.number("runs_left")) == ("active", 1)
     assert await stage.ttl(backend, backend.keys.cron("x")) == -1
     assert await stage.ttl(backend, backend.keys.cron_runs("x")) == -1
+
+
+async def test_edit_of_an_entry_that_has_ended_leaves_it_so(backend: RedisBackend) -> None:
+    """Whoever edits it has perhaps not seen that: what it says is other, and it is gone when it would have been."""
+    seen = await entry(backend, repeat=1)
+    await cron_stage.tick(backend)
+
+    edited = draft(backend, repeat=1, args=(1,), interval=30)
+    assert await crons.save(backend, edited, "edit", revision=seen.revision) == "updated"
+
+    record = await read(backend)
+    assert (record.state, record.tick, record.entry.number("runs_left")) == ("ended", None, 0)
+    assert (record.entry.number("runs"), record.entry.real("interval")) == (1, 30)
+    assert await _due(backend) == {}
+    for key in (backend.keys.cron, backend.keys.cron_job, backend.keys.cron_runs):
+        assert 86_000 < await stage.ttl(backend, key("x")) <= 86_400
+    (forgotten_at,) = await backend.run(["ZSCORE", backend.keys.cron_names(), "x"])
+    assert float(forgotten_at) > 0
+    assert await crons.save(backend, edited, "edit") == "unchanged"
+
+
+async def test_edit_that_gives_an_ended_entry_runs_sets_it_going(backend: RedisBackend) -> None:
+    """Another ``repeat`` does; other times do where runs are left, and these are not begun anew."""
+    await entry(backend, repeat=1)
+    await cron_stage.tick(backend)
+    await entry(backend, "y", repeat=3)
+    await cron_stage.tick(backend, "y", next_tick=None)
+
+    await crons.save(backend, draft(backend, at=LATER, repeat=2), "edit")
+    await crons.save(backend, draft(backend, "y", at=LATER, repeat=3, interval=30), "edit")
+
+    for name in ("x", "y"):
+        record = await read(backend, name)
+        assert (record.state, record.tick, record.entry.number("runs_left")) == ("active", LATER, 2)
+        assert await stage.ttl(backend, backend.keys.cron(name)) == -1
+    assert await _due(backend) == {"x": LATER, "y": LATER}
 
 
 async def test_edit_of_what_was_changed_meanwhile_writes_nothing(backend: RedisBackend) -> None:

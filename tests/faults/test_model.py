@@ -34,6 +34,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 LEFT_OUT = {
     "adjust_cron": "changes an entry, no job",
+    "delete_queue": "the list of a queue; its jobs have their own verbs",
     "due_crons": "reads",
     "expire_ended": "a time to live, for the doctor",
     "forget_gone": "ids without a job, when somebody looks through a registry",

@@ -13,6 +13,7 @@ import pytest
 from aiorq2 import CronJob, Queue, Scheduler
 from aiorq2.backends import crons
 from aiorq2.backends.redis import RedisBackend
+from aiorq2.rhythm import Plan, plan
 from aiorq2.suspension import resume, suspend
 from tests.flow.at_work import at_work, drain
 from tests.flow.clocked import NOON, clock_of, later, minute_by_minute
@@ -116,6 +117,24 @@ async def test_decision_made_before_a_freeze_is_made_anew(
 
     assert await later(clocked, 30) == ["x"]
     assert await ticks(cron) == [62]
+
+
+async def test_many_entries_that_take_long_to_decide_about_get_their_runs(
+    clocked: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decisions do not grow stale while others are made: they are written in between."""
+    scheduler = Scheduler("q", backend=clocked)
+    for n in range(8):
+        await scheduler.cron("0 * * * *", jobs.nothing, name=f"x{n}", catch_up="all")
+
+    def slow(*args: Any) -> Plan:
+        clock_of(clocked).travel(0.8)
+        return plan(*args)
+
+    monkeypatch.setattr("aiorq2.ticking.plan", slow)
+    await tick(clocked, 3 * 3600 + 60)
+
+    assert await Queue("q", clocked).count() == 8 * 3
 
 
 async def test_what_was_missed_is_found_though_jobs_hold_every_thread(

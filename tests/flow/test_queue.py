@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aiorq2 import Job, NoSuchJobError, Queue
+from aiorq2 import Job, NoSuchJobError, Queue, Scheduler
 from aiorq2.backends.redis import RedisBackend
 from tests.flow.at_work import at_work, drain, stored
 from tests.support import jobs
@@ -174,6 +174,26 @@ async def test_deleted_queue_leaves_nothing(backend: RedisBackend) -> None:
     assert await Queue.all(backend) == []
     await filled(queue, "c")
     assert await Queue.all(backend) == [queue]
+
+
+async def test_deleted_queue_is_listed_while_something_waits_there_for_its_time(
+    backend: RedisBackend,
+) -> None:
+    """A recurring entry or a scheduled job goes on: whoever looks after all queues has to find it."""
+    scheduler = Scheduler("entry", backend=backend)
+    cron = await scheduler.cron("* * * * *", jobs.nothing, name="x")
+    job = await scheduler.enqueue_in(60, jobs.nothing, queue_name="job")
+    entry, scheduled = queues = [Queue("entry", backend), Queue("job", backend)]
+
+    for queue in queues:
+        await queue.delete()
+    assert set(await Queue.all(backend)) == {*queues}
+
+    await cron.cancel()
+    await job.delete()
+    await entry.delete()
+    await scheduled.delete()
+    assert await Queue.all(backend) == []
 
 
 @pytest.mark.leaks_allowed("delete_jobs=False leaves jobs behind: that is what it is for")

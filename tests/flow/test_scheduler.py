@@ -427,6 +427,38 @@ async def test_entry_can_be_paused_and_resumed(clocked: RedisBackend) -> None:
     assert await minute_by_minute(clocked, 2) == [1, 2]
 
 
+async def test_resume_leaves_an_entry_alone_that_is_not_paused(clocked: RedisBackend) -> None:
+    """What is due, or was missed, gets its run all the same."""
+    scheduler = Scheduler("q", backend=clocked)
+    cron = await scheduler.cron("0 * * * *", jobs.record, ["x"], name="x")
+    clock_of(clocked).travel(3600)
+
+    await cron.resume()
+
+    assert cron.next_run == NOON + timedelta(hours=1)
+    assert await later(clocked, 0) == ["x"]
+
+
+async def test_paused_entry_that_is_moved_stays_paused(clocked: RedisBackend) -> None:
+    """It goes on at that time once it is resumed; when that is over, with the next one."""
+    scheduler = Scheduler("q", backend=clocked)
+    cron = await scheduler.cron("0 * * * *", jobs.record, ["x"], name="x")
+    await cron.pause()
+
+    await cron.move(NOON + 10 * MINUTE)
+    assert (cron.is_paused, cron.next_run) == (True, None)
+    assert await scheduler.get_jobs() == []
+    await cron.resume()
+    assert cron.next_run == NOON + 10 * MINUTE
+    assert await minute_by_minute(clocked, 11) == [10]
+
+    await cron.pause()
+    await cron.move(NOON + 20 * MINUTE)
+    assert await minute_by_minute(clocked, 10) == []
+    await cron.resume()
+    assert cron.next_run == NOON + 60 * MINUTE
+
+
 async def test_entry_can_be_run_now(clocked: RedisBackend) -> None:
     """Paused or not; the times stay as they are."""
     scheduler = Scheduler("q", backend=clocked)
@@ -502,6 +534,22 @@ async def test_entry_can_be_edited(clocked: RedisBackend) -> None:
     assert "timeout" not in cron._record.fields
     assert await minute_by_minute(clocked, 3) == [1]
     assert jobs.recorded[-1] == "z"
+
+
+async def test_edit_of_an_entry_that_has_ended_gives_it_no_runs(clocked: RedisBackend) -> None:
+    """Also by a handle that was read before the end; whoever wants more of them says how many."""
+    scheduler = Scheduler("q", backend=clocked)
+    cron = await scheduler.cron("* * * * *", jobs.record, ["x"], name="x", repeat=2)
+    assert await minute_by_minute(clocked, 3) == [1, 2]
+
+    await cron.save(description="new")
+    await cron.save(args=["y"])
+    assert (cron.has_ended, cron.next_run, cron.runs) == (True, None, 2)
+    assert await minute_by_minute(clocked, 2) == []
+
+    await cron.save(repeat=1)
+    assert await minute_by_minute(clocked, 3) == [1]
+    assert jobs.recorded == ["x", "x", "y"]
 
 
 async def test_edit_that_cannot_be_meant_is_refused(clocked: RedisBackend) -> None:
@@ -631,6 +679,76 @@ async def test_burst_carries_out_what_is_due(clocked: RedisBackend) -> None:
 
     assert await Queue("q", clocked).count() == 1
     assert await Queue("other", clocked).count() == 1
+
+
+async def test_scheduler_finds_an_entry_whose_queue_was_deleted(clocked: RedisBackend) -> None:
+    """By us, or by rq, which takes the queue off the list; a scheduler that runs sees it after an interval."""
+    scheduler = Scheduler("ours", backend=clocked)
+    await scheduler.cron("* * * * *", jobs.nothing, name="x")
+    await scheduler.cron("* * * * *", jobs.nothing, name="y", queue_name="rqs")
+    patrol = Patrol(clocked, 0.05)
+    assert await patrol.sweep() == 0
+    await Queue("ours", clocked).delete()
+    await clocked.run(["SREM", clocked.keys.queues(), clocked.keys.queue("rqs")])
+    clock_of(clocked).travel(60)
+
+    async def sees_to_both() -> bool:
+        await patrol.sweep()
+        return [await Queue(name, clocked).count() for name in ("ours", "rqs")] == [1, 1]
+
+    await eventually(sees_to_both)
+
+
+async def due_in_a_broken_queue(backend: RedisBackend, queue: str) -> None:
+    """Have two jobs due in a queue; what wakes its workers is of the wrong type, so that each of them takes a call that fails."""
+    for _ in range(2):
+        await Queue(queue, backend).enqueue_in(60, jobs.nothing)
+    await make_due(backend, queue)
+    wake = backend.keys.wake(queue)
+    await backend.run(["DEL", wake], ["SET", wake, "a string"])
+
+
+@pytest.mark.leaks_allowed("the test itself writes what should not be there")
+async def test_queue_that_is_broken_holds_up_no_other(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither its jobs nor its entries; what is wrong with it is told once."""
+    scheduler = Scheduler("sound", backend=backend)
+    patrol = Patrol(backend, 60)
+    await due_in_a_broken_queue(backend, "a")
+    await backend.run(["SET", backend.keys.queue("b"), "a string"])
+    await scheduler.schedule(0, jobs.nothing, interval=3600, id="b", queue_name="b")
+    await scheduler.schedule(0, jobs.nothing, interval=3600, id="x")
+    await scheduler.enqueue_in(60, jobs.nothing)
+    await make_due(backend, "sound")
+
+    for _ in range(2):
+        await patrol.sweep()
+
+    assert await Queue("sound", backend).count() == 2
+    told = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert [text.split(":")[0] for text in told] == [
+        "cron b cannot run",
+        "cannot promote in queue 'a'",
+    ]
+    assert "queue b is no list" in told[0]
+
+
+@pytest.mark.leaks_allowed("the test itself writes what should not be there")
+async def test_scheduler_looks_again_soon_when_something_has_failed(backend: RedisBackend) -> None:
+    """Not after its interval."""
+    scheduler = Scheduler("q", backend=backend, interval=60)
+    await due_in_a_broken_queue(backend, "q")
+
+    running = asyncio.create_task(scheduler.run())
+    await eventually(lambda: _has_queued(backend, 2), timeout=5)
+
+    scheduler.request_stop()
+    await running
+
+
+async def _has_queued(backend: RedisBackend, count: int) -> bool:
+    return await _queued(backend) == count
 
 
 async def test_scheduler_wakes_for_what_is_due(backend: RedisBackend) -> None:

@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 
-from aiorq2 import Group, InvalidOption, Job, Queue, RateLimit, ShardedWorker, Worker, connect
+from aiorq2 import (
+    CronSpec,
+    Group,
+    InvalidOption,
+    Job,
+    Queue,
+    RateLimit,
+    Scheduler,
+    ShardedWorker,
+    Worker,
+    connect,
+)
 from aiorq2.backends.shards import Shards, prefix_of, shard_of
 from aiorq2.errors import NoSuchJobError, WorkerNameTaken
 from aiorq2.suspension import resume, suspend
@@ -345,6 +356,24 @@ async def test_rate_limit_counts_in_one_shard(shards: Shards) -> None:
         await Queue(there, shards).enqueue(jobs.nothing, rate_limit=limit)
 
     await Queue(there, shards).enqueue(jobs.nothing, rate_limit=RateLimit("other", 1))
+
+
+async def test_rate_limit_of_an_entry_counts_in_one_shard(shards: Shards) -> None:
+    """As a job's does, whether the entry is made at run time or declared; a dry run says nothing of where it counts."""
+    here, there = apart(shards)
+    scheduler, other = (Scheduler(Queue(name, shards)) for name in (here, there))
+    limit = RateLimit("api", 1)
+    spec = CronSpec.of("x", jobs.nothing, pattern="0 0 * * *", rate_limit=limit)
+    await other.sync([spec], source="app", dry_run=True)
+    await scheduler.sync([spec], source="app")
+
+    with pytest.raises(InvalidOption, match="counts the jobs of shard"):
+        await other.sync([spec], source="app")
+    with pytest.raises(InvalidOption, match="counts the jobs of shard"):
+        await other.cron("0 0 * * *", jobs.nothing, name="x", rate_limit=limit)
+
+    assert await other.get_cron_jobs() == []
+    await scheduler.cron("0 0 * * *", jobs.nothing, name="y", rate_limit=limit)
 
 
 async def test_group_is_where_its_jobs_are(shards: Shards) -> None:

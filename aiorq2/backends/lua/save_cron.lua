@@ -1,5 +1,6 @@
 --- Write a recurring entry and its template. `mode`: `replace` what there is, `update` it (what has not changed is left alone), or
---- `declare` it (the same, but an entry that has ended stays so). An entry whose times are not touched keeps the one that is pending.
+--- `declare` it (the same, but an entry that has ended stays so), or `edit` it (the same, but one that has ended begins again only if
+--- `repeat` is another, or its times are and it has runs left). An entry whose times are not touched keeps the one that is pending.
 --- What code has declared, other code may not. `revision`, if given, is that of the entry the caller has seen; `version` that of the code that declares it: the newest wins.
 --- ARGV: cron queue token mode revision source version definition rhythm times tick due now_iso field_count ...rest
 --- REPLY: OK what · CHANGED · DUPLICATE source · WRONG_TYPE
@@ -33,13 +34,19 @@ if ARG.version ~= '' then
 end
 local has_ended = old.state == 'ended'
 local is_same = exists and old.definition == ARG.definition and old.source == source
-if is_same and (ARG.mode == 'declare' or ARG.mode == 'update' and not has_ended) then
+if is_same and (ARG.mode == 'declare' or ARG.mode == 'edit' or ARG.mode == 'update' and not has_ended) then
+  if old.state == 'active' then
+    redis.pcall('SADD', K.queues(), K.queue(ARG.queue)) -- it may have been deleted; a full Redis keeps nobody from being told
+  end
   return {REPLY.OK, 'unchanged'}
 end
 
-local goes_on = exists and ARG.mode ~= 'replace' and not has_ended
-local keeps_time = goes_on and old.rhythm == ARG.rhythm
-local state = goes_on and old.state or 'active'
+local goes_on = exists and ARG.mode ~= 'replace' and (not has_ended or ARG.mode == 'edit')
+local stays_ended = has_ended and goes_on and (old['repeat'] or '') == ARG.times
+  and (old.rhythm == ARG.rhythm or tonumber(old.runs_left or '') == 0)
+local keeps_time = goes_on and (stays_ended or not has_ended and old.rhythm == ARG.rhythm)
+local state = stays_ended and 'ended' or goes_on and not has_ended and old.state or 'active'
+local kept_ms = stays_ended and redis.call('PTTL', key)
 local tick, due = keeps_time and old.tick or ARG.tick, keeps_time and old.due or ARG.due
 local did = exists and 'updated' or 'added'
 redis.call('SADD', K.queues(), K.queue(ARG.queue)) -- refused when Redis is full, before anything is written
@@ -63,6 +70,12 @@ if ARG.times ~= '' then
   redis.call('HSET', key, 'repeat', ARG.times, 'runs_left', left or ARG.times)
 end
 redis.call('HSET', K.cron_job(ARG.cron), unpack(ARGV, first_template))
+if stays_ended then
+  for _, one in ipairs(kept_ms > 0 and {key, K.cron_job(ARG.cron)} or {}) do
+    redis.call('PEXPIRE', one, kept_ms)
+  end
+  return {REPLY.OK, did}
+end
 redis.call('PERSIST', K.cron_runs(ARG.cron))
 redis.call('ZADD', K.cron_names(), 0, ARG.cron)
 if state == 'active' then

@@ -15,7 +15,7 @@ elseif entry[8] == ARG.token then
 elseif entry[1] ~= ARG.revision or entry[2] ~= ARG.due or entry[3] ~= 'active' or now - ARG.seen > STALE then
   return {REPLY.CHANGED}
 end
-if type(redis.pcall('LLEN', K.queue(entry[4]))) ~= 'number' then
+if #ARGV >= ARG.ticks and type(redis.pcall('LLEN', K.queue(entry[4]))) ~= 'number' then
   return redis.error_reply('queue ' .. entry[4] .. ' is no list') -- something else lies there; nothing may fail half-way
 end
 local template = redis.pcall('HGETALL', K.cron_job(ARG.cron))
@@ -34,7 +34,7 @@ for i = ARG.ticks, #ARGV, 3 do
     jobs[#jobs + 1] = job
     last = {'last_tick', tick, 'last_run_at', ARG.now_iso, 'last_job', job}
     runs_left = runs_left and runs_left - 1
-  elseif not is_made then
+  elseif not is_made and runs_left ~= 0 then
     skipped = skipped + 1
   end
 end
