@@ -232,7 +232,7 @@ class Job(SeenJob):
         return found[0] if found else None
 
     async def dependent_ids(self) -> list[str]:
-        """Return the ids of the jobs that wait for it. Redis: 1 call."""
+        """Return the ids of the jobs that wait for it; a scheduled one is among them from its time on. Redis: 1 call."""
         return await inspect.dependent_ids(self._backend, [self.id])
 
     async def dependents(self) -> list[Job]:
