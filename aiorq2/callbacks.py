@@ -16,7 +16,7 @@ from aiorq2 import bridge
 from aiorq2.allowlist import AllowList
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.callables import is_coroutine_callable
-from aiorq2.job import Job
+from aiorq2.job import Job, job_called_back
 from aiorq2.loops import loop_bridge
 from aiorq2.terms import CALLBACK_TIMEOUT
 
@@ -78,6 +78,7 @@ class Callbacks:
         self, func: Callable[..., Any], job: Job, arguments: tuple[Any, ...]
     ) -> BaseException | None:
         """Call ``func`` and return what it raised: a task that ended with ``SystemExit`` would end the loop."""
+        job_called_back.set(job)
         try:
             if is_coroutine_callable(func):
                 await func(job, self._backend.client(), *arguments)

@@ -236,7 +236,7 @@ class Job(SeenJob):
         return await inspect.dependent_ids(self._backend, [self.id])
 
     async def dependents(self) -> list[Job]:
-        """Return the jobs that wait for it. Redis: 1 call, and 1 pipeline per 500 of them."""
+        """Return the jobs that wait for it, as ``dependent_ids``. Redis: 1 call, and 1 pipeline per 500 of them."""
         found = await Job.fetch_many(await self.dependent_ids(), self._backend, self._serializer)
         return [job for job in found if job is not None]
 
@@ -322,12 +322,12 @@ class Job(SeenJob):
                     return self._value_or_error()
 
     def _refuse_to_wait_inside(self) -> None:
-        here = get_current_job()
-        if here is None or here.status is not JobStatus.STARTED:
+        here = job_called_back.get() or get_current_job()
+        if here is None or here.key != self.key or here.backend.location != self.backend.location:
             return
-        if here.control is not None and here.control.has_ended:
-            return  # this is a task that it has left behind
-        if (here.key, here.backend.location) == (self.key, self.backend.location):
+        # A job that has ended and is not being called back: this is a task that it has left behind.
+        has_ended = here.control is not None and here.control.has_ended
+        if job_called_back.get() or (here.status is JobStatus.STARTED and not has_ended):
             raise InvalidJobOperation(
                 f"job {self.id!r}: cannot wait for its own end while it runs; enqueue what is to follow it with depends_on"
             )
@@ -375,7 +375,8 @@ class Job(SeenJob):
         await self._backend.delete(self.id)
 
     async def delete_dependents(self) -> None:
-        """Delete the jobs that wait for it, and those that wait for these; one that runs is left alone.
+        """Delete the jobs that wait for it, and those that wait for these; one that runs is left alone, and a scheduled one whose
+        time has not come (it runs then, as after every parent that is gone).
 
         Redis: 1 pipeline per 100 of them.
         """
@@ -453,6 +454,8 @@ class Job(SeenJob):
 
 
 current_job: ContextVar[Job | None] = ContextVar("aiorq2_current_job", default=None)
+job_called_back: ContextVar[Job | None] = ContextVar("aiorq2_job_called_back", default=None)
+"""The job whose callback this is: its end is written when that has returned."""
 
 
 def get_current_job() -> Job | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +17,8 @@ from aiorq2.backends.base import JobRecord, Seat
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import WorkerNameTaken
 from aiorq2.timing import to_iso
+
+log = logging.getLogger("aiorq2.worker")
 
 AT_WORK: set[str] = set()
 """The instances of the workers that work in this process."""
@@ -27,7 +32,10 @@ async def register(
     *,
     replaces: str = "",
 ) -> None:
-    """Announce a worker. Redis: 1 call, and 1 more in place of a worker that has died on this host.
+    """Announce a worker.
+
+    Redis: 1 call; where its name is that of a worker on this host that has died, 1 more; and before that some 20 while one that
+    cannot be seen from here is silent, for its lease.
 
     Args:
         replaces: the instance that may have the name: this one, when it is announced again.
@@ -35,8 +43,25 @@ async def register(
     Raises:
         WorkerNameTaken: a living worker has this name.
     """
+    holder = await backend.register(
+        seat, queues, _facts(backend, seat, queues, concurrency), replaces=replaces
+    )
+    if holder is not None and await _is_dead_here(backend, JobRecord(seat.worker, holder)):
+        replaces = holder.get("aio_instance", b"").decode()
+        facts = _facts(backend, seat, queues, concurrency)
+        holder = await backend.register(seat, queues, facts, replaces=replaces)
+    if holder is not None:
+        where = f"{holder.get('hostname', b'?').decode()}, pid {holder.get('pid', b'?').decode()}"
+        raise WorkerNameTaken(
+            f"worker {seat.worker!r}: a living worker has this name ({where}); choose another"
+        )
+
+
+def _facts(
+    backend: RedisBackend, seat: Seat, queues: Sequence[str], concurrency: int
+) -> dict[str, str | int]:
     now = to_iso(backend.time())
-    fields: dict[str, str | int] = {
+    return {
         "birth": now,
         "last_heartbeat": now,
         "queues": ",".join(queues),
@@ -50,15 +75,6 @@ async def register(
         "aio_concurrency": concurrency,
         "aio_lease": str(seat.lease),
     }
-    holder = await backend.register(seat, queues, fields, replaces=replaces)
-    if holder is not None and _is_dead_here(JobRecord(seat.worker, holder), backend.time()):
-        replaces = holder.get("aio_instance", b"").decode()
-        holder = await backend.register(seat, queues, fields, replaces=replaces)
-    if holder is not None:
-        where = f"{holder.get('hostname', b'?').decode()}, pid {holder.get('pid', b'?').decode()}"
-        raise WorkerNameTaken(
-            f"worker {seat.worker!r}: a living worker has this name ({where}); choose another"
-        )
 
 
 def _version() -> str:
@@ -69,6 +85,9 @@ def _version() -> str:
         return "unknown"
 
 
+_UNKNOWN = token_hex(8)
+
+
 def _pids() -> str:
     """Return what tells the world of our process id from others: two containers may share a host name, each with a process 1."""
     if sys.platform != "linux":
@@ -77,19 +96,17 @@ def _pids() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
-        return f"unknown/{token_hex(8)}"  # like no other
+        return f"unknown/{_UNKNOWN}"  # like no other process's
 
 
-def _is_dead_here(holder: JobRecord, now: float) -> bool:
+async def _is_dead_here(backend: RedisBackend, holder: JobRecord) -> bool:
     """Whether the worker of this name ran on this host and is gone: as far as its process can be told, else by its silence."""
     if holder.text("hostname") != socket.gethostname():
         return False
     if holder.text("aio_pids") != _pids():
-        return _is_silent(holder, now)
+        return await _stays_silent(backend, holder)
     pid = holder.number("pid")
-    if (
-        pid == os.getpid()
-    ):  # our own: a worker of this process, or that of a container before this one
+    if pid == os.getpid():  # a worker of this very process
         return holder.text("aio_instance") not in AT_WORK
     return pid is not None and _is_gone(pid)
 
@@ -104,7 +121,22 @@ def _is_gone(pid: int) -> bool:
     return False
 
 
-def _is_silent(holder: JobRecord, now: float) -> bool:
-    """Whether a worker has not been heard of for a whole lease: what it ran may be others' by now."""
-    heard_at, lease = holder.time("last_heartbeat"), holder.real("aio_lease")
-    return heard_at is not None and lease is not None and now - heard_at.timestamp() > lease
+async def _stays_silent(backend: RedisBackend, holder: JobRecord) -> bool:
+    """Watch a worker for its lease, and return whether nothing was heard of it: no clock but our own tells how long it is dead."""
+    lease_s = holder.real("aio_lease")
+    if lease_s is None:
+        return False
+    log.warning(
+        "worker %s: one of this name was on this host, where it cannot be seen; waiting for its lease, %g s, to be over",
+        holder.id,
+        lease_s,
+    )
+    deadline = time.monotonic() + lease_s
+    while time.monotonic() < deadline:
+        await asyncio.sleep(max(lease_s / 20, 0.01))
+        (heard,) = await backend.run(["HGET", backend.keys.worker(holder.id), "last_heartbeat"])
+        if heard is None:
+            return True
+        if heard != holder.fields.get("last_heartbeat"):
+            return False
+    return True

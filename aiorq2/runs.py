@@ -146,9 +146,11 @@ class Runs:
         self.interrupt_all(Reason.LEASE_LOST)
 
     def abandon_all(self) -> None:
-        """Write off what was told to end and has not: the worker is about to go."""
+        """Write off what was told to end and has not: the worker is about to go. Whose code has ended is settled as it did."""
         for run in list(self.running.values()):
-            if run.is_interrupted:
+            if run.has_ended:
+                run.interrupt(Reason.SHUTDOWN)  # its callbacks, that began since all were told
+            elif run.is_interrupted:
                 self._abandon(run)
 
     # -- claimed and settled -----------------------------------------------------------------------------------------------

@@ -207,7 +207,7 @@ class Worker(Roster):
 
         Raises:
             StartupFailed: its ``lifespan`` did not open.
-            WorkerNameTaken: a living worker has this name; or has taken it over, since this one was not heard of for two leases.
+            WorkerNameTaken: a living worker has this name; or has taken it over, since this one was not heard of.
             BackendRefused: Redis does not want us, is too old, or (``strict``) may drop jobs.
             BackendUnavailable: only in a burst; otherwise the worker waits for Redis.
 
@@ -252,6 +252,7 @@ class Worker(Roster):
             self._is_forced = True
             log.warning("worker %s: stopping at once", self.name)
             pump.runs.interrupt_all(Reason.SHUTDOWN)
+            loop.call_later(CANCEL_GRACE_S - SETTLING_S, pump.runs.abandon_all)
             loop.call_later(CANCEL_GRACE_S + 0.2, self._task.cancel)
 
     def _leave_if_idle(self, pump: Pump, task: asyncio.Task[None]) -> None:

@@ -20,7 +20,7 @@ from aiorq2.backends.shards import Shards
 from aiorq2.callables import resolve
 from aiorq2.cli import logs
 from aiorq2.cli.app import application, given_options
-from aiorq2.cli.failures import exit_status
+from aiorq2.cli.failures import exit_status, sentence
 from aiorq2.cli.options import PROGRAM_KEY, URL_GIVEN, Connection, is_url_given
 from aiorq2.cli.sentry import reporter
 from aiorq2.cli.targets import find_modules_in, import_for
@@ -158,6 +158,10 @@ def _serve(context: click.Context, connection: Connection, settings: dict[str, A
             _leave()
     except Exception as error:
         _leave_soon(exit_status(error))
+        if runner.run(_has_stuck_threads()):  # for which whoever closes the loop waits
+            log = logging.getLogger("aiorq2.worker")
+            log.error("%s; threads did not end, leaving them behind", sentence(error))
+            _leave(exit_status(error))
         raise
     finally:
         runner.close()

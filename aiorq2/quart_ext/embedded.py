@@ -99,7 +99,10 @@ def check_options(options: Mapping[str, Any], worker_class: type[Worker]) -> Non
     derived = [cls for cls in worker_class.__mro__ if cls not in Worker.__mro__]
     theirs = {name for cls in derived for name in _taken(cls)}
     known = {*_taken(Worker), *theirs, "queues", "connection"} - {"self", "backend"}
-    for name in sorted(options.keys() - known - left_out.WORKER.keys(), key=str):
+    unknown = options.keys() - known - left_out.WORKER.keys()
+    if any(_takes_whatever(cls) for cls in derived):
+        theirs, unknown = theirs | unknown, set()
+    for name in sorted(unknown, key=str):
         close = difflib.get_close_matches(str(name), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
         raise InvalidOption(f"{KEY}: unknown option {name!r}; {hint}")
@@ -117,6 +120,13 @@ def _taken(cls: type) -> list[str]:
         return []
     found = inspect.signature(made_by).parameters.values()
     return [one.name for one in found if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)]
+
+
+def _takes_whatever(cls: type) -> bool:
+    """Whether the class's own ``__init__`` takes options that it does not name, and names none."""
+    made_by = cls.__dict__.get("__init__")
+    found = inspect.signature(made_by).parameters.values() if made_by else ()
+    return any(one.kind is one.VAR_KEYWORD for one in found) and _taken(cls) == ["self"]
 
 
 def _outlive_siblings() -> None:

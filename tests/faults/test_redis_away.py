@@ -299,7 +299,12 @@ async def test_redis_away_during_a_burst(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "how"), [(functions.hang_once_sync, "cut"), (functions.sleep_in_c, None)]
+    ("function", "how"),
+    [
+        (functions.hang_once_sync, "cut"),
+        (functions.sleep_in_c, None),
+        (functions.sleep_in_pool, "cut"),
+    ],
 )
 async def test_redis_away_when_a_job_of_a_burst_ends(
     site: Site, function: Callable[..., Any], how: str | None

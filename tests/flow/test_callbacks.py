@@ -10,11 +10,21 @@ import time
 from types import TracebackType
 from typing import Any, NoReturn
 
+import anyio.from_thread
 import pytest
 import redis
 import redis.asyncio
 
-from aiorq2 import AbandonedJobError, Callback, InvalidOption, Job, Queue, Retry, get_current_job
+from aiorq2 import (
+    AbandonedJobError,
+    Callback,
+    InvalidJobOperation,
+    InvalidOption,
+    Job,
+    Queue,
+    Retry,
+    get_current_job,
+)
 from aiorq2.backends.redis import RedisBackend
 from tests.contract import stage
 from tests.flow.at_work import at_work, drain
@@ -98,6 +108,28 @@ def waits_sync(job: Job, *_: Any) -> None:
     """Do the same in a thread."""
     gates["callback"].wait_blocking()
     told.append(job.id)
+
+
+async def returns_at_once() -> str:
+    """Return when told to end."""
+    try:
+        await gates["begun"].wait()
+    except asyncio.CancelledError:
+        return "early"
+    return "late"
+
+
+async def asks_for_the_end(job: Job, *_: Any) -> None:
+    """Wait for what cannot be while this waits."""
+    try:
+        await job.wait(timeout=5)
+    except InvalidJobOperation as error:
+        told.append(type(error).__name__)
+
+
+def asks_for_the_end_sync(job: Job, *_: Any) -> None:
+    """Do the same in a thread."""
+    anyio.from_thread.run(asks_for_the_end, job)
 
 
 def saves_meta(job: Job, connection: Any, result: Any) -> None:
@@ -238,6 +270,38 @@ async def test_grace_that_ends_during_a_callback_cuts_the_callback_alone(
     gates["callback"].open()
     await drain(backend)
     assert [one.type.name for one in await job.results()] == ["FAILED", "RETRIED"]
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+async def test_callback_that_begins_at_the_end_of_the_grace_is_cut_in_time(
+    backend: RedisBackend, is_forced: bool
+) -> None:
+    """The job heard that it is to end, and returned: what it returned is kept, though its callback goes on for too long."""
+    job = await Queue("q", backend).enqueue(returns_at_once, on_success=waits)
+
+    async with at_work(backend, grace=60 if is_forced else 0.1) as worker:
+        await eventually(lambda: gates["begun"].arrivals == 1)
+        if is_forced:
+            worker.request_stop()
+            worker.request_stop()
+
+    assert gates["callback"].arrivals == 1
+    assert await job.is_finished()
+    assert job.result == "early"
+
+
+@pytest.mark.parametrize("callback", [asks_for_the_end, asks_for_the_end_sync])
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_callback_that_waits_for_its_job_is_refused_at_once(
+    backend: RedisBackend, callback: Any, is_async: bool
+) -> None:
+    """The end is written when the callback has returned."""
+    job = await Queue("q", backend, is_async=is_async).enqueue(jobs.nothing, on_success=callback)
+
+    await drain(backend)
+
+    assert told == ["InvalidJobOperation"]
+    assert await job.is_finished()
 
 
 async def test_callback_has_a_timeout_of_its_own(backend: RedisBackend) -> None:

@@ -23,17 +23,17 @@ HOLDER = Seat("w-1", "holder", lease=15)
 
 
 async def hold(
-    backend: RedisBackend, pids: str, pid: int = 1, silent_s: float = 0, replaces: str = ""
+    backend: RedisBackend, pids: str, pid: int = 1, lease: float = 15, replaces: str = ""
 ) -> None:
-    """Be another worker on a host of this name, last heard of so many seconds ago."""
-    heard_at = to_iso(backend.time() - silent_s)
+    """Be another worker on a host of this name."""
+    heard_at = to_iso(backend.time())
     fields: dict[str, str | int] = {
         "birth": heard_at,
         "last_heartbeat": heard_at,
         "hostname": socket.gethostname(),
         "pid": pid,
         "aio_pids": pids,
-        "aio_lease": str(HOLDER.lease),
+        "aio_lease": str(lease),
     }
     assert await backend.register(HOLDER, ["q"], fields, replaces=replaces) is None
 
@@ -83,13 +83,31 @@ async def test_name_of_a_worker_that_died_on_this_host_is_free_at_once(
 
 
 async def test_name_of_a_worker_whose_process_cannot_be_seen_is_taken_for_a_lease(
+    backend: RedisBackend, pid: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In another container of this host name the same number is another process. Is it silent for its lease, it is dead: the one
+    that is started again in its place waits so long, and is not refused."""
+    await hold(backend, "another container's", pid, lease=0.5)
+
+    await drain(backend, name="w-1")
+
+    assert "waiting for its lease, 0.5 s" in caplog.text
+
+
+async def test_name_of_a_worker_whose_process_cannot_be_seen_but_is_heard_of_is_refused(
     backend: RedisBackend, pid: int
 ) -> None:
-    """In another container of this host name the same number is another process: it is dead when it is silent."""
-    await hold(backend, "another container's", pid, silent_s=1)
+    """Whatever its clock says."""
+    await hold(backend, "another container's", pid)
 
+    async def beat() -> None:
+        for number in range(1000):
+            heard = ["HSET", backend.keys.worker("w-1"), "last_heartbeat", f"beat {number}"]
+            await backend.run(heard)
+            await asyncio.sleep(0.05)
+
+    beating = asyncio.create_task(beat())
     with pytest.raises(WorkerNameTaken, match="a living worker has this name"):
-        await drain(backend, name="w-1")
-
-    await hold(backend, "another container's", pid, silent_s=HOLDER.lease + 1)
-    await drain(backend, name="w-1")
+        async with asyncio.timeout(HOLDER.lease):
+            await drain(backend, name="w-1")
+    beating.cancel()

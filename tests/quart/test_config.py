@@ -318,6 +318,26 @@ def test_embedded_worker_may_have_options_of_its_own_class(by_keyword: bool) -> 
         app.extensions["rq2"].init_app(app)
 
 
+class WorkerOfAnyColour(MyWorker):
+    """One that names none of its options."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.colour = options.pop("colour")
+        super().__init__(*args, **options)
+
+
+def test_embedded_worker_may_have_options_that_its_class_does_not_name() -> None:
+    """Which of them there are only the class knows; those that are ours are checked."""
+    app = Quart("config")
+    app.config["RQ_WORKER_CLASS"] = WorkerOfAnyColour
+    app.config["RQ_EMBEDDED_WORKER"] = {"colour": "red", "concurrency": 5}
+    RQ(app)
+
+    app.config["RQ_EMBEDDED_WORKER"] = {"colour": "red", "concurrency": 0}
+    with pytest.raises(InvalidOption, match=r"RQ_EMBEDDED_WORKER: .*concurrency"):
+        app.extensions["rq2"].init_app(app)
+
+
 def test_keys_of_other_packages_are_left_alone() -> None:
     """Such as rq-dashboard's."""
     assert _rq(RQ_DASHBOARD_USERNAME_HINT="x", RQ_POLL_INTERVAL=1).get_queue().name == "default"
