@@ -196,7 +196,7 @@ class Patrol:
         return made, min(waits, default=None)
 
     async def _alone(self, verb: str, act: Act) -> tuple[int, float | None]:
-        """Do one thing of a pass. An error that is its own keeps the others from nothing, and is told once until it is over."""
+        """Do one thing of a pass. An error of its own does not stop the others, and is told once until it is over."""
         try:
             found = await act()
         except BackendError as error:

@@ -65,9 +65,7 @@ def worker(context: click.Context, /, connection: Connection, **settings: Any) -
         settings["log_format"],
         label=label,
     )
-    if (
-        settings["pid"] and not settings["supervised"]
-    ):  # where it is in the environment, a pool's processes have it, too
+    if settings["pid"] and not settings["supervised"]:  # in the environment, a pool's see it, too
         Path(settings["pid"]).write_text(f"{os.getpid()}\n")
     is_pool = (settings["processes"] > 1 or settings["reload"]) and not settings["supervised"]
     context.exit(
