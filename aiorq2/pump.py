@@ -34,6 +34,9 @@ POLL_S = 1.0
 """How soon a job that plain rq has pushed is seen, by the one idle worker that watches the queue."""
 SLEEP_S = 0.9
 """How long the other idle workers sleep: with the lease of the watch, how soon one of them takes over from one that was killed."""
+CROWD = 8
+"""So many workers of a queue look after ``SLEEP_S`` each. Where there are more, each sleeps longer: together they look as often."""
+MAX_SLEEP_S = 10.0
 BELL_S = 10.0
 """How long one blocking read lasts; looking by the clock goes on meanwhile."""
 UNANSWERED_S = 1.0
@@ -272,7 +275,7 @@ class Pump:
         self._is_hungry = claimed.has_more or self._unseen > number
         if claimed.has_ticks and self._ticker is not None:
             self._ticker.wake()
-        next_look_s = SLEEP_S * random.uniform(0.85, 1)
+        next_look_s = sleep_s(claimed.crowd)
         if claimed.is_watching:
             due = POLL_S if claimed.next_due_in is None else max(claimed.next_due_in, 0.001)
             next_look_s = min(POLL_S, due)
@@ -374,3 +377,9 @@ class Pump:
                 await self._backend.give_back(self._seat, strays)
             except BackendUnavailable as error:
                 log.debug("%s", error)  # the next heartbeat names them again
+
+
+def sleep_s(crowd: int) -> float:
+    """Return how long one of so many workers sleeps, at random, so that they do not all look at once."""
+    spare = min((crowd - CROWD) / CROWD, MAX_SLEEP_S - SLEEP_S)
+    return SLEEP_S * random.uniform(0.85, 1) + random.uniform(0, max(spare, 0))

@@ -184,6 +184,8 @@ class Claimed:
     is_suspended: bool = False
     has_stood_back: bool = False
     """Whether there was a job that is to be had alone."""
+    crowd: int = 0
+    """How many workers the queues have that somebody else watches: of several, the one that has the fewest."""
     refused: tuple[tuple[Claim, Reply], ...] = ()
 
 

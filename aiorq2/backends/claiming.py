@@ -176,12 +176,13 @@ def _claimed(
     if reply[0] == b"SUSPENDED":
         return Claimed(is_suspended=True, refused=refused)
     return Claimed(
-        claims=tuple(_readable(seat, started_at, reply[6:])),
+        claims=tuple(_readable(seat, started_at, reply[7:])),
         has_more=bool(reply[1]),
         next_due_in=float(reply[2]) if reply[2] else None,
         is_watching=bool(reply[3]),
         has_ticks=bool(reply[4]),
         has_stood_back=bool(reply[5]),
+        crowd=int(reply[6]),
         refused=refused,
     )
 

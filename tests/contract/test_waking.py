@@ -217,6 +217,31 @@ async def test_only_one_of_two_idle_workers_watches(backend: RedisBackend) -> No
     assert again.next_due_in is not None
 
 
+async def test_who_does_not_watch_is_told_how_many_share_that(backend: RedisBackend) -> None:
+    """Of several queues that others watch, the one with the fewest workers counts; whoever watches one is told nothing."""
+    queues = [QUEUE, "other"]
+    await backend.register(SEAT, queues, {"birth": "now"})
+    await backend.register(OTHER_SEAT, queues, {"birth": "now"})
+    third = Seat("w3", "instance3", lease=15)
+    await backend.register(third, [QUEUE], {"birth": "now"})
+
+    first = await backend.claim(SEAT, stage.request(1, queues))
+    second = await backend.claim(OTHER_SEAT, stage.request(1, queues))
+    last = await backend.claim(third, stage.request(1))
+
+    assert [claimed.is_watching for claimed in (first, second, last)] == [True, False, False]
+    assert [claimed.crowd for claimed in (first, second, last)] == [0, 2, 3]
+
+
+async def test_a_list_of_workers_that_is_none_does_not_stop_a_claim(backend: RedisBackend) -> None:
+    """What something else has put in its place fails no claim."""
+    await backend.claim(OTHER_SEAT, stage.request(1))
+    await stage.send(backend, ["SET", backend.keys.queue_workers(QUEUE), "nonsense"])
+
+    assert (await backend.claim(SEAT, stage.request(1))).crowd == 0
+    await stage.send(backend, ["DEL", backend.keys.queue_workers(QUEUE)])
+
+
 async def test_watch_of_a_worker_that_is_gone_passes_on(backend: RedisBackend) -> None:
     """The watch is a short lease: another worker takes it when its holder is not heard of again."""
     await stage.add(backend, status=JobStatus.SCHEDULED, due_in=60)

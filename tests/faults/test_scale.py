@@ -220,7 +220,7 @@ async def test_scale_of_idle_workers(
         f"{count} idle workers: {asked:.2f} commands/s and {cpu * 100:.2f} % of a core each; a job among them: {woken:.1f}"
     )
     report.figure("idle", round(asked, 2), workers=count)
-    assert asked < 2.5
+    assert asked < settings.size(2.0, 1.3)  # the more there are, the less each looks
     assert woken < count  # a herd would be several commands each
 
 

@@ -1,9 +1,10 @@
 --- Start up to `count` jobs, queues in the order given; before that, promote what is due, at most `promote` jobs. `execution` is the
---- beginning of the execution ids. A worker that gets nothing is told when to look again, if it is the one that watches the queue.
+--- beginning of the execution ids. A worker that gets nothing is told when to look again, if it is the one that watches the queue, and
+--- otherwise with how many others (`crowd`) it shares that it may have to do so in the place of one that was killed.
 --- `ticks`: whether a recurring entry is due. A job that has died `last_chance` times (0: however often) is had alone, by a worker that
 --- `is_empty`: it stays where it is for any other one, which is told so (`stood_back`) and gets nothing that stands behind it.
 --- ARGV: worker instance execution count share lease now_iso promote watch_ms last_chance is_empty ...queues
---- REPLY: OK more next_due watched ticks stood_back job… · SUSPENDED
+--- REPLY: OK more next_due watched ticks stood_back crowd job… · SUSPENDED
 --- @include take wake
 --- @rarely promote promote
 
@@ -79,7 +80,7 @@ local function look_for_ticks(queue)
 end
 
 -- Only one of the idle workers watches a queue's next due time; the others sleep on.
-local next_due, watched = math.huge, 0
+local next_due, watched, crowd = math.huge, 0, math.huge
 local function watch(queue)
   local key = K.watch(queue)
   local holder = redis.call('GET', key)
@@ -90,6 +91,8 @@ local function watch(queue)
     if promotable > 0 and redis.call('EXISTS', K.scheduler_lock(queue)) == 0 then
       next_due = math.min(next_due, next_job[queue] or first_due(queue))
     end
+  elseif watched == 0 then
+    crowd = math.min(crowd, tonumber(redis.pcall('SCARD', K.queue_workers(queue))) or 0)
   end
 end
 
@@ -118,4 +121,4 @@ if record[1] == ARG.instance and record[2] ~= (#members > 0 and 'busy' or 'idle'
   redis.call('HSET', K.worker(ARG.worker), 'state', is_busy and 'busy' or 'idle')
 end
 return {REPLY.OK, more, next_due < math.huge and string.format('%.6f', next_due - now) or '', watched, ticks, stood_back,
-  unpack(jobs)}
+  crowd < math.huge and crowd or 0, unpack(jobs)}
