@@ -36,7 +36,8 @@ SLEEP_S = 0.9
 """How long the other idle workers sleep: with the lease of the watch, how soon one of them takes over from one that was killed."""
 CROWD = 8
 """So many workers of a queue look after ``SLEEP_S`` each. Where there are more, each sleeps longer: together they look as often."""
-MAX_SLEEP_S = 10.0
+MAX_SLEEP_S = 15.0
+"""The longest, for when most of a fleet were killed at once: as long as the lease, after which their jobs are started again."""
 BELL_S = 10.0
 """How long one blocking read lasts; looking by the clock goes on meanwhile."""
 UNANSWERED_S = 1.0
