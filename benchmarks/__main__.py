@@ -81,7 +81,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="measure nothing, take such figures; where several have a workload, the first",
+        help="measure nothing, take such figures; the rounds of several are put together",
     )
     option(
         "--again",

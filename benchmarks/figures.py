@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Literal
 
@@ -23,6 +23,10 @@ class Row:
     failures: tuple[str, ...] = ()
     cannot: str = ""
     """Why there is none."""
+
+    def padded(self, rounds: int) -> tuple[dict[str, float] | None, ...]:
+        """Return the samples of so many rounds: None for those in which it took no part."""
+        return (*self.samples, *(None,) * (rounds - len(self.samples)))
 
     def values(self, name: str) -> list[float]:
         """Return one figure of all rounds that have it."""
@@ -45,6 +49,22 @@ class Comparison:
     beside: tuple[str, ...] = ()
     is_better: Literal["more", "less"] = "more"
     rows: dict[str, Row] = field(default_factory=dict)
+
+    def joined(self, other: Comparison) -> Comparison:
+        """Return this one with the rounds of the other behind its own; only this one, where the other measured more or less of it."""
+        if other.title != self.title:
+            return self
+        rounds = [
+            max((len(row.samples) for row in one.rows.values()), default=0) for one in (self, other)
+        ]
+        rows = {}
+        for label in {**self.rows, **other.rows}:
+            one, two = self.rows.get(label, Row()), other.rows.get(label, Row())
+            samples = (*one.padded(rounds[0]), *two.padded(rounds[1]))
+            failures = (*one.failures, *two.failures)
+            cannot = "" if any(samples) else one.cannot or two.cannot
+            rows[label] = Row(samples, failures, cannot)
+        return replace(self, rows=rows)
 
     def ranked(self) -> list[str]:
         """Return the entrants, the best first, those without figures last."""

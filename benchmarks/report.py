@@ -45,12 +45,15 @@ class Report:
         return cls(found["facts"], tuple(entries), comparisons)
 
     def joined(self, other: Report) -> Report:
-        """Return this run with those workloads that only the other one has, and who took part in them."""
+        """Return both runs as one: the rounds of the same workload follow on each other, if as much of it was measured."""
         known = {entry.label for entry in self.entries}
         more = [entry for entry in other.entries if entry.label not in known]
         facts = {**self.facts, **_beside(self.facts, other.facts)}
-        comparisons = {**self.comparisons, **_absent(other.comparisons, self.comparisons)}
-        return Report(facts, (*self.entries, *more), comparisons)
+        comparisons = {**other.comparisons, **self.comparisons}
+        for name in self.comparisons.keys() & other.comparisons.keys():
+            comparisons[name] = self.comparisons[name].joined(other.comparisons[name])
+        ordered = {name: comparisons[name] for name in {**self.comparisons, **comparisons}}
+        return Report(facts, (*self.entries, *more), ordered)
 
 
 def _comparison(found: dict[str, Any]) -> Comparison:
@@ -68,7 +71,3 @@ def _beside(facts: dict[str, str], others: dict[str, str]) -> dict[str, str]:
         for name in facts
         if name in others and others[name] not in facts[name].split("; ")
     }
-
-
-def _absent(found: dict[str, Comparison], known: dict[str, Comparison]) -> dict[str, Comparison]:
-    return {name: each for name, each in found.items() if name not in known}

@@ -178,10 +178,10 @@ def test_report_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_reports_are_joined_by_workload() -> None:
-    """What both have measured is the first one's; facts in which they differ are both told."""
-    one = report(drain(aiorq2=row(3)))
+    """Rounds follow on each other, also of who took part in one only; facts in which they differ are both told."""
+    one = report(drain(aiorq2=row(3), rq=row(1)))
     idle = Comparison("idle", "Idle", "worker_percent", (), "less", {"aiorq2": row(1)})
-    other = report(drain(aiorq2=row(4)))
+    other = report(drain(aiorq2=row(4, 6), saq=row(2, 1)))
     other = replace(
         other,
         facts={**other.facts, "date": "later"},
@@ -191,9 +191,19 @@ def test_reports_are_joined_by_workload() -> None:
     both = one.joined(other)
 
     assert list(both.comparisons) == ["drain", "idle"]
-    assert both.comparisons["drain"] == one.comparisons["drain"]
+    assert both.comparisons["drain"] == drain(
+        aiorq2=row(3, 4, 6), rq=row(1, None, None), saq=row(None, 2, 1)
+    )
+    assert both.comparisons["drain"].ratio("aiorq2", "saq") == 4
     assert both.facts == {**one.facts, "date": "today; later"}
     assert both.entries == one.entries
+
+
+def test_rounds_of_another_size_are_not_joined() -> None:
+    """What was measured of more jobs or fewer is something else: the first one's stands."""
+    small = report(replace(drain(aiorq2=row(9)), title="Drain 10"))
+
+    assert report(drain(aiorq2=row(3))).joined(small).comparisons["drain"] == drain(aiorq2=row(3))
 
 
 def test_picture_is_well_formed_and_its_bars_are_to_scale() -> None:
