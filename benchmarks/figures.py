@@ -51,7 +51,7 @@ class Comparison:
     rows: dict[str, Row] = field(default_factory=dict)
 
     def joined(self, other: Comparison) -> Comparison:
-        """Return this one with the rounds of the other behind its own; only this one, where the other measured more or less of it."""
+        """Return this one with the other's rounds behind its own; alone, where the other measured another amount."""
         if other.title != self.title:
             return self
         rounds = [
