@@ -55,7 +55,8 @@ def write(report: Report, path: Path, second: Report | None = None) -> None:
         ValueError: the page has no such marks, or the run has nothing for a picture; nothing is written.
     """
     head, tail = parts_of(path)
-    caption = ", ".join(report.facts[name] for name in ("date", "python", "machine"))
+    told = [report.facts[name] for name in ("date", "python", "machine")]
+    caption = ", ".join(fact.partition("; ")[0] for fact in told)  # of several runs, the first
     drawn = picture.svg(report.comparisons, caption)
     inside = "\n".join(["", "", *lines_of(report, second), "", ""])
     path.write_text(f"{head}{BEGIN}{inside}{END}{tail}")
