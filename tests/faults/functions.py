@@ -63,10 +63,11 @@ def entry_of_run(ledger: str) -> Iterator[tuple[Job, str]]:
     write("end", time.monotonic())
 
 
-def is_first(ledger: str, job: Job) -> bool:
-    """Whether the run that asks is the first of its job."""
+def is_first(ledger: str, job: Job, run: str) -> bool:
+    """Whether this run is the first of its job: also if it was frozen before it asked, and the second has begun."""
     lines = Path(ledger).read_text().splitlines()
-    return sum(line.startswith(f"start {job.id} ") for line in lines) == 1
+    first = next(line for line in lines if line.startswith(f"start {job.id} "))
+    return first.split(" ")[2] == run
 
 
 def _fail_as_planned(job: Job, retries: int, failures: int) -> None:
@@ -149,24 +150,24 @@ def hold_sync(ledger: str, gate: str) -> str:
 
 async def hang_once(ledger: str) -> str:
     """Go on for ever the first time, return at once the second."""
-    with entry(ledger) as job:
-        if is_first(ledger, job):
+    with entry_of_run(ledger) as (job, run):
+        if is_first(ledger, job, run):
             await asyncio.sleep(LONG_S)
         return "again"
 
 
 def hang_once_sync(ledger: str) -> str:
     """Do the same in a thread."""
-    with entry(ledger) as job:
-        if is_first(ledger, job):
+    with entry_of_run(ledger) as (job, run):
+        if is_first(ledger, job, run):
             _doze(LONG_S)
         return "again"
 
 
 async def late_once(ledger: str, seconds: float) -> str:
     """Return ``late`` after some time the first time, ``again`` at once the second."""
-    with entry(ledger) as job:
-        if not is_first(ledger, job):
+    with entry_of_run(ledger) as (job, run):
+        if not is_first(ledger, job, run):
             return "again"
         await asyncio.sleep(seconds)
         return "late"
@@ -174,8 +175,8 @@ async def late_once(ledger: str, seconds: float) -> str:
 
 async def stubborn_once(ledger: str) -> str:
     """The first time, take a cancellation for the sign to return ``late``; return ``again`` at once the second."""
-    with entry(ledger) as job:
-        if not is_first(ledger, job):
+    with entry_of_run(ledger) as (job, run):
+        if not is_first(ledger, job, run):
             return "again"
         try:
             await asyncio.sleep(LONG_S)
