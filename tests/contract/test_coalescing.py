@@ -79,11 +79,12 @@ async def test_cancelled_caller_harms_no_other(
     shaky: RedisBackend, chaos_proxy: ChaosProxy
 ) -> None:
     """Of many callers whose calls travel together some are cancelled; the others get their own replies."""
-    chaos_proxy.delay(0.05)
+    chaos_proxy.stall()
     adding = [asyncio.create_task(stage.add(shaky, f"job{n}")) for n in range(64)]
     await asyncio.sleep(0.01)
     for task in adding[::2]:
         task.cancel()
+    chaos_proxy.resume()
 
     results = await asyncio.gather(*adding, return_exceptions=True)
 
@@ -208,15 +209,15 @@ async def test_lone_caller_that_is_cancelled_leaves_the_next_alone(
 ) -> None:
     """Its reply is taken for nobody else's, and those who came meanwhile get theirs."""
     await stage.add(shaky)
-    chaos_proxy.delay(0.05)
+    chaos_proxy.stall()
     alone = asyncio.create_task(stage.add(shaky))
     await asyncio.sleep(0.01)
     meanwhile = [asyncio.create_task(shaky.run(["ECHO", str(n)])) for n in range(3)]
     await asyncio.sleep(0.01)
 
     alone.cancel()
+    chaos_proxy.resume()
     replies = await asyncio.gather(*meanwhile)
-    chaos_proxy.heal()
 
     assert replies == [[b"0"], [b"1"], [b"2"]]
     assert await shaky.run(["ECHO", "after"]) == [b"after"]

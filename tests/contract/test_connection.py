@@ -58,14 +58,14 @@ async def test_call_gives_up_after_its_time(key_prefix: str, retry_for: float) -
         with pytest.raises(BackendUnavailable) as raised:
             await stage.add(backend)
 
-    assert time.monotonic() - started < retry_for + 0.5
+    assert time.monotonic() - started < 4  # by default it is repeated for five
     assert f"127.0.0.1:{port}" in str(raised.value)
     assert "s3cret" not in f"{raised.value!r} {raised.value.__cause__!r}"
 
 
 async def test_silent_redis_counts_as_away(chaos_proxy: ChaosProxy, key_prefix: str) -> None:
     """A peer that takes commands and answers nothing is given up after ``timeout``, and after ``retry_for`` the call is."""
-    options = {"retry_for": 0.4, "timeout": 0.2}
+    options = {"retry_for": 3.0, "timeout": 1.0}
     async with opened(chaos_proxy.url, key_prefix=key_prefix, **options) as backend:
         await stage.add(backend)
         chaos_proxy.stall()
@@ -74,7 +74,7 @@ async def test_silent_redis_counts_as_away(chaos_proxy: ChaosProxy, key_prefix: 
         with pytest.raises(BackendUnavailable):
             await stage.add(backend)
 
-        assert 0.2 <= time.monotonic() - started < 1.5
+        assert 1 <= time.monotonic() - started < 6
         chaos_proxy.resume()
         await stage.add(backend)
 
@@ -83,7 +83,7 @@ async def test_caller_behind_others_is_told_in_its_own_time(
     chaos_proxy: ChaosProxy, key_prefix: str
 ) -> None:
     """Who calls while another call waits for a silent Redis is told when its own time is over, neither later nor much sooner."""
-    limit = 2.0
+    limit = 4.0
     async with opened(chaos_proxy.url, key_prefix=key_prefix, retry_for=limit) as backend:
         await stage.add(backend)
         chaos_proxy.stall()
@@ -104,7 +104,7 @@ async def test_caller_behind_others_is_told_in_its_own_time(
 
 async def test_silent_redis_does_not_hold_a_wait(chaos_proxy: ChaosProxy, key_prefix: str) -> None:
     """A blocking wait on a connection that has gone silent ends some time after it should have."""
-    async with opened(chaos_proxy.url, key_prefix=key_prefix, timeout=0.2) as backend:
+    async with opened(chaos_proxy.url, key_prefix=key_prefix, timeout=2) as backend:
         await backend.wait(SEAT, [QUEUE], 0.05)
         chaos_proxy.stall()
         started = time.monotonic()
@@ -112,7 +112,7 @@ async def test_silent_redis_does_not_hold_a_wait(chaos_proxy: ChaosProxy, key_pr
         with pytest.raises(BackendUnavailable):
             await backend.wait(SEAT, [QUEUE], 0.05)
 
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
         chaos_proxy.resume()
 
 

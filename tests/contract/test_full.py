@@ -31,7 +31,7 @@ def own_server() -> Iterator[RedisServer]:
 @pytest.fixture
 async def tight(own_server: RedisServer, key_prefix: str) -> AsyncIterator[RedisBackend]:
     """A backend on a Redis that the test may fill."""
-    async with opened(own_server.url, key_prefix=key_prefix, retry_for=0.2) as backend:
+    async with opened(own_server.url, key_prefix=key_prefix) as backend:
         yield backend
         own_server.config("maxmemory", 0)
 

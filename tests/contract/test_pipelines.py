@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -11,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from aiorq2.backends.line import Line
 from aiorq2.backends.redis import RedisBackend
 from tests.contract import stage
+from tests.contract.stage import opened
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.eventually import eventually
 
@@ -116,7 +118,8 @@ async def test_silence_is_noticed_once_for_all(
     shaky: RedisBackend, chaos_proxy: ChaosProxy
 ) -> None:
     """Who waits behind a pipeline that is not answered does not wait for as long again."""
-    line = a_line(shaky, timeout=0.4)
+    timeout = 2.5
+    line = a_line(shaky, timeout)
     await echo(line, "first")
     chaos_proxy.stall()
     loop = asyncio.get_running_loop()
@@ -125,7 +128,7 @@ async def test_silence_is_noticed_once_for_all(
     ends = await asyncio.gather(*[echo(line, f"{n}") for n in range(4)], return_exceptions=True)
 
     assert all(isinstance(end, Exception) for end in ends)
-    assert loop.time() - started < 2 * 0.4
+    assert loop.time() - started < 2 * timeout
     chaos_proxy.resume()
     assert await echo(line, "again") == [b"again"]
     await line.close()
@@ -139,11 +142,11 @@ async def test_answers_are_nobody_elses_while_everything_goes_wrong(
     dice = random.Random(1)
     answered, broken = 0, 0
 
-    async def ask(n: int) -> None:
+    async def ask(n: int, patience: Sequence[float]) -> None:
         nonlocal answered, broken
         text, count = f"{n}-" + "x" * dice.choice([1, 1, 20_000]), dice.randint(1, 4)
         try:
-            async with asyncio.timeout(dice.choice([0.01, 0.03, 5])):
+            async with asyncio.timeout(dice.choice(patience)):
                 replies = await echo(line, text, count)
         except Exception:  # noqa: BLE001  the connection goes in many ways
             broken += 1
@@ -155,7 +158,9 @@ async def test_answers_are_nobody_elses_while_everything_goes_wrong(
     for start in range(0, 600, 6):
         if dice.random() < 0.1:
             chaos_proxy.reset_all()
-        await asyncio.gather(*[ask(start + n) for n in range(6)])
+        # Every third time nobody is in a hurry: those are answered, however slow the machine is.
+        patience = [5.0] if start % 18 == 0 else [0.01, 0.03, 5.0]
+        await asyncio.gather(*[ask(start + n, patience) for n in range(6)])
     chaos_proxy.heal()
 
     assert answered > 50
@@ -165,27 +170,33 @@ async def test_answers_are_nobody_elses_while_everything_goes_wrong(
 
 
 async def test_crowd_gets_what_is_its_own_while_connections_are_reset(
-    shaky: RedisBackend, chaos_proxy: ChaosProxy
+    shaky: RedisBackend, chaos_proxy: ChaosProxy, key_prefix: str
 ) -> None:
     """64 callers add jobs, one after the other; every job is there once, in the order of its caller."""
     callers, rounds = 64, 12
-    is_over = False
+    added, is_over = 0, False
 
     async def reset_now_and_then() -> None:
+        before = 0
         while not is_over:
             await asyncio.sleep(0.02)
-            chaos_proxy.reset_all()
+            if added > before:  # a machine that needs longer for an add than this gets on as well
+                before = added
+                chaos_proxy.reset_all()
 
-    async def add(caller: int) -> None:
+    async def add(backend: RedisBackend, caller: int) -> None:
+        nonlocal added
         for n in range(rounds):
-            assert await stage.add(shaky, f"{caller}-{n}") == [f"{caller}-{n}"]
+            assert await stage.add(backend, f"{caller}-{n}") == [f"{caller}-{n}"]
+            added += 1
 
-    chaos_proxy.delay(0.003)
-    resetting = asyncio.create_task(reset_now_and_then())
-    await asyncio.gather(*[add(caller) for caller in range(callers)])
-    is_over = True
-    await resetting
-    chaos_proxy.heal()
+    async with opened(chaos_proxy.url, key_prefix=key_prefix, retry_for=60) as backend:
+        chaos_proxy.delay(0.003)
+        resetting = asyncio.create_task(reset_now_and_then())
+        await asyncio.gather(*[add(backend, caller) for caller in range(callers)])
+        is_over = True
+        await resetting
+        chaos_proxy.heal()
     await eventually(lambda: shaky.run(["PING"]))
 
     queued = await stage.queued(shaky)

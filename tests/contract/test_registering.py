@@ -258,10 +258,10 @@ async def test_heartbeat_keeps_what_a_claim_has_started_that_is_not_answered_yet
 ) -> None:
     """While an answer is on its way for longer than a lease, since it is large and the line slow, its jobs are nobody else's."""
     await redis_backend.add([replace(stage.job_spec("large"), data=b"x" * 200_000)])
-    seat = Seat("w1", "i1", lease=0.6)
+    seat = Seat("w1", "i1", lease=3)
     await shaky.claim(seat, stage.request(0))
     await shaky.extend(seat, [], TALLY)
-    chaos_proxy.throttle(100_000)
+    chaos_proxy.throttle(50_000)  # four seconds for the answer
     claiming = asyncio.create_task(shaky.claim(seat, stage.request(1)))
 
     while not claiming.done():

@@ -24,7 +24,7 @@ from tests.support.eventually import eventually
 from tests.support.processes import WorkerProcess
 from tests.support.redis_server import RedisServer
 
-LEASE_S = 2.0
+LEASE_S = 5.0
 """Two cores with two tests at work have kept a heartbeat waiting for a second: leases were lost without a kill."""
 GRACE_S = 0.3
 CHILDREN = 105

@@ -118,7 +118,11 @@ async def test_clock_of_redis_that_jumps_loses_nothing(site: Site, by: int) -> N
     lost = {f"w{n}": jumps for n in (1, 2)}
     evidence = Evidence(plans, site.runs(), outcomes, in_flight=in_flight, lost=lost)
     assert violations(evidence) == []
-    assert len(await Worker.all(site.backend)) == 2
+
+    async def both_are_known() -> bool:
+        return len(await Worker.all(site.backend)) == 2
+
+    await eventually(both_are_known, timeout=WAIT_S)
 
 
 async def test_ticks_that_fall_into_an_outage_follow_their_policies(site: Site) -> None:

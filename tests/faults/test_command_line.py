@@ -127,6 +127,7 @@ async def test_interrupt_at_every_phase(site: Site, phase: str) -> None:
         site.proxy.delay(0.3)
         for number in range(20):
             await site.queue.enqueue(functions.compute, number)
+    claimed = site.proxy.on_request(site.claims, 1, lambda: None)
     worker = site.start_worker("--grace", "1", "--concurrency", "2")
     match phase:
         case "starting":
@@ -134,7 +135,7 @@ async def test_interrupt_at_every_phase(site: Site, phase: str) -> None:
         case "away":
             await eventually(lambda: "cannot be reached" in worker.output(), timeout=30)
         case "claiming":
-            await asyncio.sleep(2)
+            await eventually(claimed.is_set, timeout=30)
         case _:
             await eventually(lambda: "listening on" in worker.output(), timeout=30)
     if phase == "busy":
@@ -155,7 +156,7 @@ async def test_two_schedulers_and_info_beside_them(site: Site) -> None:
         PythonProcess(["-m", "aiorq2", "scheduler"], env={"AIORQ2_URL": site.server.url})
         for _ in range(2)
     ]
-    await asyncio.sleep(2)
+    await eventually(lambda: all("scheduling for" in one.output() for one in both), timeout=30)
     assert [one.is_running for one in both] == [True, True]
 
     for one in both:

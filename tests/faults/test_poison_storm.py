@@ -113,7 +113,7 @@ async def _enqueue_odd(site: Site, number: int) -> Job:
     if number % (len(ODD) + 1) < len(ODD):
         return await site.queue.enqueue(*ODD[number % (len(ODD) + 1)](site, number), result_ttl=600)
     payloads = [*PAYLOADS.values()]
-    job = await site.queue.enqueue_in(0.2, functions.compute, 1, retry=Retry(3))
+    job = await site.queue.enqueue_in(5, functions.compute, 1, retry=Retry(3))
     key = site.backend.keys.job(job.id)
     await site.backend.run(["HSET", key, "data", payloads[number % len(payloads)]])
     return job

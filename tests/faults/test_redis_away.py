@@ -161,14 +161,14 @@ async def test_redis_full_lets_jobs_end(site: Site) -> None:
 
 async def test_redis_away_for_longer_than_a_lease(site: Site, report: Report) -> None:
     """A worker that cannot reach Redis cancels its jobs when its lease is over, not later; then they are run once more."""
-    cut_off = await site.worker()
+    cut_off = await site.worker(lease=5)
     jobs = [
         await site.queue.enqueue(functions.hang_once, site.ledger),
         await site.queue.enqueue(functions.hang_once_sync, site.ledger),
     ]
     await site.started(*jobs)
     with ChaosProxy(site.server.url) as other_way:
-        heir = await site.worker(url=other_way.url)
+        heir = await site.worker(url=other_way.url, lease=5)
 
         site.proxy.stall()
         stalled_at = time.monotonic()
@@ -258,7 +258,7 @@ async def test_redis_away_is_told_to_callers_in_time(
     enqueued later."""
     backend = connect(site.proxy.url, retry_for=limit)
     queue = Queue("q", backend)
-    await queue.enqueue(functions.work, site.ledger, 1)  # it is connected
+    await eventually(lambda: queue.enqueue(functions.work, site.ledger, 1), timeout=20)
     match way:
         case "killed":
             site.server.kill()

@@ -93,7 +93,7 @@ async def test_reply_lost_of_cancel(site: Site, report: Report) -> None:
 
 async def test_reply_lost_of_cancelling_what_runs(site: Site) -> None:
     """A running job is stopped although the reply, or the message to its worker, was lost."""
-    worker = await site.worker()
+    worker = await site.worker(lease=8)
     jobs = [await site.queue.enqueue(functions.hold, site.ledger, site.gate()) for _ in range(10)]
     await site.started(*jobs)
 
@@ -105,7 +105,7 @@ async def test_reply_lost_of_cancelling_what_runs(site: Site) -> None:
 
     for job in jobs:
         await site.has_status(job, JobStatus.STOPPED)
-    await eventually(lambda: [run.how for run in site.runs()] == ["cut"] * 10)
+    await eventually(lambda: [run.how for run in site.runs()] == ["cut"] * 10, timeout=20)
     assert worker.is_running
 
 

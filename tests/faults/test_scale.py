@@ -293,6 +293,7 @@ async def test_scale_of_results_and_of_strangers(
         waited = await queue.enqueue_many(data)
         assert start + len(waited) <= count
     await eventually(lambda: _counts(backend, ("LLEN", backend.keys.queue("q")), 0), timeout=300)
+    await eventually(lambda: _counts(backend, ("ZCARD", backend.keys.wip("q")), 0), timeout=30)
     await asyncio.sleep(1.5)
     await Sweeper(backend, ["q"]).sweep()
     after = calls(plain_server)

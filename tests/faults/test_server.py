@@ -156,7 +156,7 @@ def _listening_in(server: RedisServer) -> Iterator[list[dict[str, Any]]]:
     ready = threading.Event()
 
     def listen() -> None:
-        with server.client() as client, client.monitor() as monitor:
+        with server.client(timeout=None) as client, client.monitor() as monitor:
             ready.set()
             for command in monitor.listen():
                 if command["command"].startswith("ECHO end-of-"):

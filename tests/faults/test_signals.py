@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from aiorq2 import Job, JobStatus
+from aiorq2.backends import scripts
 from tests.faults import functions
 from tests.faults.figures import Report
 from tests.faults.site import Site, exit_status, open_gate
@@ -28,7 +29,7 @@ async def test_signal_ends_an_idle_worker(
     site: Site, report: Report, number: signal.Signals
 ) -> None:
     """It ends at once, and takes its name off the list."""
-    worker = await site.worker(name="w")
+    worker = await site.worker(name="w", url=site.server.url)
 
     worker.send_signal(number)
 
@@ -44,7 +45,7 @@ async def test_signal_ends_an_idle_worker(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_signal_lets_jobs_finish_within_grace(site: Site, number: signal.Signals) -> None:
     """What runs is not cut; what comes later is not started."""
-    worker = await site.worker("--grace", "20")
+    worker = await site.worker("--grace", "20", lease=15)
     jobs = [
         await site.queue.enqueue(function, site.ledger, 1, 1.5)
         for function in (functions.work, functions.work_sync)
@@ -64,7 +65,7 @@ async def test_signal_lets_jobs_finish_within_grace(site: Site, number: signal.S
 
 async def test_signal_gives_back_what_takes_longer_than_grace(site: Site, report: Report) -> None:
     """Coroutine, thread and process are cancelled and put back, and no attempt and no death is counted."""
-    worker = await site.worker(*GRACE)
+    worker = await site.worker(*GRACE, lease=15, url=site.server.url)
     jobs = await _hanging(site)
 
     worker.terminate()
@@ -84,12 +85,14 @@ async def test_signal_gives_back_what_takes_longer_than_grace(site: Site, report
 @pytest.mark.parametrize("times", [2, 50])
 async def test_signal_again_ends_a_worker_at_once(site: Site, report: Report, times: int) -> None:
     """The second signal does not wait for the grace to be over; the fiftieth does no harm."""
-    worker = await site.worker("--grace", "60")
+    worker = await site.worker("--grace", "60", lease=15, url=site.server.url)
     jobs = await _hanging(site)
 
-    for _ in range(times):
+    worker.terminate()
+    await eventually(lambda: "stopping" in worker.output())  # two that wait are delivered as one
+    for _ in range(times - 1):
         worker.terminate()
-        await asyncio.sleep(0.1 if times == 2 else 0.001)
+        await asyncio.sleep(0.001)
 
     status, took = await exit_status(worker, 10)
     report(f"{times} times SIGTERM: gone after {took:.2f} s")
@@ -144,15 +147,23 @@ async def test_signal_before_redis_was_ever_there(site: Site, report: Report) ->
 async def test_signal_while_jobs_are_being_claimed(site: Site) -> None:
     """Jobs whose claim is under way are given back, not left to their leases."""
     worker = await site.worker("--grace", "20", lease=15)
-    await eventually(lambda: site.proxy.open_connections >= 4)
+    running = await site.queue.enqueue(functions.hold, site.ledger, site.gate())
+    await site.started(running)
+    worker.pause()
+    jobs = [await site.queue.enqueue(functions.work, site.ledger, 1) for _ in range(3)]
     site.proxy.delay(0.5)
+    given_back = site.proxy.on_request(scripts.load("give_back").sha.encode(), 1, lambda: None)
     claimed = site.proxy.on_request(site.claims, 1, worker.terminate)
+    worker.resume()
 
-    jobs = [await site.queue.enqueue(functions.hold, site.ledger, site.gate()) for _ in range(3)]
+    await eventually(claimed.is_set)
+    await eventually(lambda: "stopping" in worker.output())
+    open_gate(site.gate())
 
     assert (await exit_status(worker, 15))[0] == 0
     site.proxy.heal()
-    assert claimed.is_set()
+    assert given_back.is_set()
+    assert await running.get_status() is JobStatus.FINISHED
     assert [await job.get_status() for job in jobs] == [JobStatus.QUEUED] * 3
     assert await site.queue.get_job_ids() == [job.id for job in jobs]
     assert [job.attempt for job in jobs] == [0] * 3
@@ -178,7 +189,7 @@ async def test_signal_does_not_wait_for_threads_that_jobs_have_begun(
     site: Site, report: Report
 ) -> None:
     """Coroutines that hold every thread of ``asyncio.to_thread`` are given back, and their threads are left behind."""
-    worker = await site.worker(*GRACE)
+    worker = await site.worker(*GRACE, lease=15, url=site.server.url)
     jobs = [await site.queue.enqueue(functions.sleep_in_pool, site.ledger) for _ in range(40)]
     await site.started(*jobs)
 

@@ -53,7 +53,7 @@ async def test_storm_of_freezes(site: Site, report: Report, seed: int) -> None:
     """Workers are frozen for three leases instead, and come back: what was taken over from them stays with their heirs."""
     weather = Weather(
         jobs=settings.size(600, 3_000), seconds=settings.size(8, 30),
-        kill_every=0, freeze_every=2, reset_every=0, lease=1.5, longest_s=1.0,
+        kill_every=0, freeze_every=2, reset_every=0, lease=4, longest_s=1.0,
     )  # fmt: skip
     evidence, text = await _rage(site, weather, seed)
 

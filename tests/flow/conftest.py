@@ -34,3 +34,10 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write off a job that does not end when it is told to after half a second, not after two."""
     monkeypatch.setattr(runs, "CANCEL_GRACE_S", 0.5)
     monkeypatch.setattr(worker, "CANCEL_GRACE_S", 0.5)
+
+
+@pytest.fixture
+def unhurried_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let seconds pass between the steps of a stop: what runs is told to end, then written off, then left behind."""
+    monkeypatch.setattr(worker, "CANCEL_GRACE_S", 6.0)
+    monkeypatch.setattr(worker, "SETTLING_S", 3.0)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, NoReturn
 
 from aiorq2 import Job, Queue, Retry, Worker, connect, get_current_job
+from aiorq2.offload import warm_up
 from tests.support import jobs
 from tests.support.eventually import gates
 
@@ -306,3 +307,9 @@ def process_id() -> int:
 async def process_id_async() -> int:
     """The same from a coroutine."""
     return os.getpid()
+
+
+def warm_up_slowly() -> None:
+    """Make a process ready, in some seconds."""
+    time.sleep(3)
+    warm_up()

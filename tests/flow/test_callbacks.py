@@ -95,7 +95,7 @@ async def takes_long(*_: Any) -> None:
 
 def takes_long_sync(*_: Any) -> None:
     """Take more time than it has, in a thread."""
-    time.sleep(1.3)
+    time.sleep(4)
 
 
 async def waits(job: Job, *_: Any) -> None:
@@ -255,6 +255,7 @@ async def test_stop_of_a_job_that_has_ended_does_not_hit_its_callback(
     assert told == [job.id]
 
 
+@pytest.mark.usefixtures("unhurried_stop")
 @pytest.mark.parametrize(("func", "callback"), [(jobs.fail, waits), (jobs.fail_sync, waits_sync)])
 async def test_grace_that_ends_during_a_callback_cuts_the_callback_alone(
     backend: RedisBackend, func: Any, callback: Any
@@ -272,6 +273,7 @@ async def test_grace_that_ends_during_a_callback_cuts_the_callback_alone(
     assert [one.type.name for one in await job.results()] == ["FAILED", "RETRIED"]
 
 
+@pytest.mark.usefixtures("unhurried_stop")
 @pytest.mark.parametrize("is_forced", [False, True])
 async def test_callback_that_begins_at_the_end_of_the_grace_is_cut_in_time(
     backend: RedisBackend, is_forced: bool

@@ -10,7 +10,7 @@ import pytest
 from tests.flow.cli_stage import Stage, is_one_sentence
 from tests.support.processes import WorkerProcess
 
-LEASE_S = 1.0
+LEASE_S = 4.0
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from tests.support.redis_topology import AT_ONCE, Replica
 pytestmark = pytest.mark.redis
 
 SHORT = Durable(1, timeout="100ms")
+LONG = Durable(1, 10)
 
 
 @dataclass
@@ -84,13 +85,18 @@ async def test_durable_job_is_on_the_replica_when_enqueue_returns(pair: Pair) ->
 async def test_enqueue_without_enough_replicas_raises_in_its_time(pair: Pair) -> None:
     """The error names the job and how many replicas have it; the job stays enqueued."""
     pair.replica.pause()
-    began = time.monotonic()
+    took = []
+    errors = []
 
-    with pytest.raises(NotDurable) as raised:
-        await Queue("q", pair.backend).enqueue(jobs.add, 1, 2, job_id="x", durable=SHORT)
+    for _ in range(3):
+        began = time.monotonic()
+        with pytest.raises(NotDurable) as raised:
+            await Queue("q", pair.backend).enqueue(jobs.add, 1, 2, job_id="x", durable=SHORT)
+        took.append(time.monotonic() - began)
+        errors.append(raised.value)
 
-    error = raised.value
-    assert 0.1 <= time.monotonic() - began < 2
+    error = errors[0]
+    assert 0.1 <= min(took) < 2
     assert (error.job_id, error.wanted, error.acknowledged) == ("x", 1, 0)
     assert "job 'x'" in str(error)
     assert "0 of the 1 replicas" in str(error)
@@ -101,7 +107,7 @@ async def test_enqueue_without_enough_replicas_raises_in_its_time(pair: Pair) ->
 async def test_more_replicas_than_there_are_is_an_error(pair: Pair) -> None:
     """One of two is not two."""
     with pytest.raises(NotDurable) as raised:
-        await Queue("q", pair.backend, durable=Durable(2, 0.1)).enqueue(jobs.add, 1, 2)
+        await Queue("q", pair.backend, durable=Durable(2, 3)).enqueue(jobs.add, 1, 2)
 
     assert raised.value.acknowledged == 1
 
@@ -197,7 +203,7 @@ async def test_time_outs_of_all_sizes_share_a_few_connections(pair: Pair) -> Non
     before = pair.connections()
 
     for n in range(50):
-        await queue.enqueue(jobs.nothing, durable=Durable(1, 5 - n / 10))
+        await queue.enqueue(jobs.nothing, durable=Durable(1, 2 * 1.1**n))
 
     assert pair.connections() - before <= 8
 
@@ -213,7 +219,7 @@ async def test_short_time_out_does_not_wait_for_a_long_one(pair: Pair) -> None:
     with pytest.raises(NotDurable):
         await queue.enqueue(jobs.nothing, durable=SHORT)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     pair.replica.resume()
     await waiting
 
@@ -221,14 +227,14 @@ async def test_short_time_out_does_not_wait_for_a_long_one(pair: Pair) -> None:
 async def test_time_out_of_who_is_alone_is_kept_to_the_letter(pair: Pair) -> None:
     """A connection that others of about the same patience have used is no reason to wait as long as they."""
     queue = Queue("q", pair.backend)
-    await queue.enqueue(jobs.nothing, durable=Durable(1, 1.9))
+    await queue.enqueue(jobs.nothing, durable=Durable(1, 7.9))
     pair.replica.pause()
     began = time.monotonic()
 
     with pytest.raises(NotDurable):
-        await queue.enqueue(jobs.nothing, durable=Durable(1, 1.01))
+        await queue.enqueue(jobs.nothing, durable=Durable(1, 4.1))
 
-    assert 1.0 <= time.monotonic() - began < 1.7
+    assert 4.0 <= time.monotonic() - began < 7
 
 
 async def test_queue_default_can_be_lifted_for_a_call(pair: Pair) -> None:
@@ -241,14 +247,18 @@ async def test_queue_default_can_be_lifted_for_a_call(pair: Pair) -> None:
     assert pair.waits() == before
 
 
-SCHEDULED: dict[str, Callable[[Queue], Awaitable[Job]]] = {
-    "enqueue_in": lambda queue: queue.enqueue_in(60, jobs.nothing, job_id="x", durable=SHORT),
-    "enqueue_at": lambda queue: queue.enqueue_at(
-        datetime.now(UTC) + timedelta(hours=1), jobs.nothing, job_id="x", durable=SHORT
+SCHEDULED: dict[str, Callable[[Queue, Durable], Awaitable[Job]]] = {
+    "enqueue_in": lambda queue, durable: queue.enqueue_in(
+        60, jobs.nothing, job_id="x", durable=durable
     ),
-    "enqueue_call": lambda queue: queue.enqueue_call(jobs.nothing, job_id="x", durable=SHORT),
-    "enqueue_job": lambda queue: queue.enqueue_job(
-        queue.create_job(jobs.nothing, job_id="x", durable=SHORT)
+    "enqueue_at": lambda queue, durable: queue.enqueue_at(
+        datetime.now(UTC) + timedelta(hours=1), jobs.nothing, job_id="x", durable=durable
+    ),
+    "enqueue_call": lambda queue, durable: queue.enqueue_call(
+        jobs.nothing, job_id="x", durable=durable
+    ),
+    "enqueue_job": lambda queue, durable: queue.enqueue_job(
+        queue.create_job(jobs.nothing, job_id="x", durable=durable)
     ),
 }
 
@@ -259,11 +269,11 @@ async def test_every_way_to_enqueue_takes_it(pair: Pair, way: str) -> None:
     queue = Queue("q", pair.backend)
     pair.replica.pause()
     with pytest.raises(NotDurable):
-        await SCHEDULED[way](queue)
+        await SCHEDULED[way](queue, SHORT)
     pair.replica.resume()
     pair.replica.wait_for_link()
 
-    await SCHEDULED[way](queue)
+    await SCHEDULED[way](queue, LONG)
 
     assert pair.replica.command("EXISTS", pair.backend.keys.job("x")) == 1
 
@@ -271,21 +281,24 @@ async def test_every_way_to_enqueue_takes_it(pair: Pair, way: str) -> None:
 async def test_many_are_all_enqueued_and_all_named(pair: Pair) -> None:
     """A replica that falls behind in the middle of a batch stops nothing; the error has the ids of those it lacks."""
     queue = Queue("q", pair.backend)
-    data = [
-        Queue.prepare_data(jobs.nothing, job_id=f"j{n}", durable=SHORT if n % 2 else None)
-        for n in range(600)
-    ]
+    short, long = (
+        [
+            Queue.prepare_data(jobs.nothing, job_id=f"j{n}", durable=durable if n % 2 else None)
+            for n in range(600)
+        ]
+        for durable in (SHORT, LONG)
+    )
     pair.replica.pause()
 
     with pytest.raises(NotDurable) as raised:
-        await queue.enqueue_many(data)
+        await queue.enqueue_many(short)
 
     assert raised.value.job_ids == tuple(f"j{n}" for n in range(1, 600, 2))
     assert "and 299 more" in str(raised.value)
     assert await queue.count() == 600
     pair.replica.resume()
     pair.replica.wait_for_link()
-    assert len(await queue.enqueue_many(data)) == 600
+    assert len(await queue.enqueue_many(long)) == 600
     assert await queue.count() == 600
 
 
@@ -294,7 +307,7 @@ async def test_forgotten_script_does_not_make_a_wait_too_early(pair: Pair) -> No
     with ChaosProxy(pair.master.url) as proxy:
         backend = connect(proxy.url, key_prefix=pair.backend.key_prefix)
         queue = Queue("q", backend, durable=SHORT)
-        await queue.enqueue(jobs.nothing)
+        await eventually(lambda: queue.enqueue(jobs.nothing, job_id="warm"))
         pair.master.command("SCRIPT", "FLUSH")
         fell_behind = proxy.on_request(b"SCRIPT LOAD", 1, pair.replica.pause)
 
@@ -310,7 +323,7 @@ async def test_lost_reply_is_repeated_and_waits_again(pair: Pair) -> None:
     with ChaosProxy(pair.master.url) as proxy:
         backend = connect(proxy.url, key_prefix=pair.backend.key_prefix)
         queue = Queue("q", backend, durable=SHORT)
-        await queue.enqueue(jobs.nothing)
+        await eventually(lambda: queue.enqueue(jobs.nothing, job_id="warm"))
         pair.replica.pause()
         lost = proxy.drop_next_reply(scripts.load("add").sha.encode())
 

@@ -70,17 +70,17 @@ async def test_the_exception_of_a_job_passes_through(memory_backend: RedisBacken
 
 
 @pytest.mark.parametrize(
-    ("function", "ended"),
+    ("function", "timeout", "ended"),
     [
-        (context_jobs.linger, "CancelledError"),
-        (context_jobs.linger_sync, "JobTimeoutException"),
+        (context_jobs.linger, 0.2, "CancelledError"),
+        (context_jobs.linger_sync, 2, "JobTimeoutException"),
     ],
 )
 async def test_a_timeout_passes_through(
-    memory_backend: RedisBackend, function: Callable[[], Any], ended: str
+    memory_backend: RedisBackend, function: Callable[[], Any], timeout: float, ended: str
 ) -> None:
     """As what it is to the job: a coroutine is cancelled, in a thread an exception is raised."""
-    job = await Queue("q", memory_backend).enqueue(function, job_timeout=0.2)
+    job = await Queue("q", memory_backend).enqueue(function, job_timeout=timeout)
 
     await drain(memory_backend, job_context=within)
 

@@ -763,8 +763,8 @@ async def test_scheduler_wakes_for_what_is_due(backend: RedisBackend) -> None:
         began = time.time()
         job = await scheduler.enqueue_in(0.3, jobs.nothing)
         cron = await scheduler.schedule(0.3, jobs.record, ["x"], interval=0.2, id="x", repeat=4)
-        await job.wait(timeout=5)
-        assert time.time() - began < 2
+        await job.wait(timeout=15)
+        assert time.time() - began < 10
         await eventually(lambda: len(jobs.recorded) >= 3)
     async with at_work(backend):
         await eventually(lambda: len(jobs.recorded) >= 5)

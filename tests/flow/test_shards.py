@@ -126,7 +126,7 @@ async def test_one_worker_runs_the_jobs_of_all_shards(shards: Shards) -> None:
 
     assert await ShardedWorker(NAMES, shards).work(burst=True)
 
-    assert [await job.wait(1) for job in todo] == [n + 1 for n in range(len(NAMES))]
+    assert [await job.wait(10) for job in todo] == [n + 1 for n in range(len(NAMES))]
     assert not await ShardedWorker(NAMES, shards).work(burst=True)
 
 
@@ -246,7 +246,7 @@ async def test_signal_stops_the_work_in_all_shards(shards: Shards) -> None:
 
     async with asyncio.timeout(10):
         assert await working
-    assert [await job.wait(1) for job in todo] == ["g", "g"]
+    assert [await job.wait(10) for job in todo] == ["g", "g"]
 
 
 async def test_stop_while_its_surroundings_open_is_heeded(shards: Shards) -> None:

@@ -53,7 +53,7 @@ async def test_worker_whose_name_was_taken_over_ends_with_an_error(
     """It was cut off or frozen meanwhile: what runs is cancelled and given back, and nothing more is claimed under that name."""
     queue = Queue("q", backend)
     running = [await queue.enqueue(function, 20) for function in (jobs.slow, jobs.slow_sync)]
-    worker = Worker("q", backend, name="w-1", lease=0.6, handle_signals=False)
+    worker = Worker("q", backend, name="w-1", lease=8, handle_signals=False)
     working = asyncio.create_task(worker.work())
     for job in running:
         await eventually(job.is_started)
@@ -61,7 +61,7 @@ async def test_worker_whose_name_was_taken_over_ends_with_an_error(
     await hold(backend, "elsewhere", replaces=worker._seat.instance)
 
     with pytest.raises(WorkerNameTaken, match=r"'w-1'.*another worker has this name now"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await working
     for job in running:
         assert await job.is_queued()

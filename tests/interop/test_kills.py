@@ -38,6 +38,13 @@ def starts(path: str) -> int:
     return sum(line.startswith("started") for line in functions.lines(path))
 
 
+def end_leases(client: Any) -> None:
+    """Let the leases of the four jobs that were running be over."""
+    leases = client.zrange("rq:wip:q", 0, -1)
+    assert len(leases) == 4
+    client.zadd("rq:wip:q", dict.fromkeys(leases, 1))
+
+
 async def end_as(side: Side, ids: list[str], wanted: list[str]) -> None:
     """Wait until the jobs have these statuses."""
 
@@ -49,10 +56,10 @@ async def end_as(side: Side, ids: list[str], wanted: list[str]) -> None:
 
 @pytest.mark.since("2.6")
 async def test_rq_frees_the_jobs_of_a_killed_worker_of_ours(
-    ours: Ours, theirs: Theirs, peer: Peer, redis_url: str, path: str
+    ours: Ours, theirs: Theirs, peer: Peer, redis_url: str, redis_client: Any, path: str
 ) -> None:
     """When their leases are over, rq's upkeep treats them as those of its own dead: again while retries are left, else failed."""
-    with WorkerProcess(["--url", redis_url, "--lease", "1", "q"]) as dying:
+    with WorkerProcess(["--url", redis_url, "--lease", "15", "q"]) as dying:
         ids = [
             await side.enqueue("hold", path, retry=retry)
             for side in (ours, theirs)
@@ -60,6 +67,7 @@ async def test_rq_frees_the_jobs_of_a_killed_worker_of_ours(
         ]
         await begun(path, 4)
         dying.kill()
+    end_leases(redis_client)
     Path(f"{path}.open").touch()
     with RqProcess(peer.python, redis_url, "worker", *OFTEN, "q"):
         await end_as(theirs, ids, ["finished", "failed"] * 2)
@@ -94,12 +102,10 @@ async def test_we_free_the_jobs_of_a_killed_worker_of_rq(
         os.kill(
             int(line.split()[1]), signal.SIGKILL
         )  # what they forked is in process groups of its own
-    leases = redis_client.zrange("rq:wip:q", 0, -1)
-    assert len(leases) == 4
-    redis_client.zadd("rq:wip:q", dict.fromkeys(leases, 1))  # rq gives them at least a minute
+    end_leases(redis_client)  # rq gives them at least a minute
     Path(f"{path}.open").touch()
 
-    with WorkerProcess(["--url", redis_url, "--lease", "1", "q"]):
+    with WorkerProcess(["--url", redis_url, "--lease", "5", "q"]):
         await end_as(ours, ids, ["finished", "failed"] * 2)
 
     for id in (ids[0], ids[2]):

@@ -42,14 +42,14 @@ async def check_undisturbed(backend: RedisBackend, running: list[Job], seconds: 
 @pytest.mark.since("3.0")
 async def test_short_leases_outlive_the_upkeep_of_rq(ours: Ours, theirs: Theirs) -> None:
     """Jobs of two leases are not disturbed by upkeep that never stops."""
-    async with at_work(ours.backend, lease=2):
-        running = await enqueue_long(ours.backend, 4.0)
-        passes, ended = 0, time.monotonic() + 4
+    async with at_work(ours.backend, lease=4):
+        running = await enqueue_long(ours.backend, 8.0)
+        passes, ended = 0, time.monotonic() + 8
         while time.monotonic() < ended:
             await theirs.peer("maintain")
             passes += 1
 
-        await check_undisturbed(ours.backend, running, 4.0)
+        await check_undisturbed(ours.backend, running, 8.0)
     assert passes > 3
 
 

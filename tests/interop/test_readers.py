@@ -58,7 +58,7 @@ async def everything(ours: Ours, tmp_path: Path) -> AsyncIterator[dict[str, str]
     group = await Group.create(ours.backend, name="g").enqueue_many(q, data)
     wanted |= {job.id: "queued" for job in group}
     busy = Queue("busy", ours.backend)
-    async with at_work(ours.backend, "busy", name="at-work", lease=2):
+    async with at_work(ours.backend, "busy", name="at-work", lease=6):
         running = [await busy.enqueue(jobs.wait_gate, "g") for _ in range(3)]
         await eventually(lambda: gates["g"].arrivals == 3)
         await running[0].cancel()

@@ -103,7 +103,7 @@ async def test_result_of_a_job_of_ours_that_rq_ran(
     await theirs.work()
 
     assert (await ours.facts(id)).return_value == 3
-    assert await (await ours.job(id)).wait(1) == 3
+    assert await (await ours.job(id)).wait(10) == 3
 
 
 async def test_result_that_one_side_waits_for(ours: Ours, theirs: Theirs) -> None:

@@ -102,6 +102,7 @@ def create_app(**config: Any) -> Quart:
 
     @app.get("/enqueue/<float:seconds>/after/<float:pause>")
     async def enqueue_after(seconds: float, pause: float) -> ResponseReturnValue:
+        sys.stdout.write(f"a request pauses for {pause} s\n")
         await asyncio.sleep(pause)
         return {"id": (await take_long.queue(seconds)).id}
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.processes import ROOT, PythonProcess
+from tests.support.redis_server import free_port
 
 EXAMPLES = ROOT / "examples"
 
 
 def free_place() -> str:
     """Return a host and a port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port('127.0.0.1')}"
 
 
 @contextmanager

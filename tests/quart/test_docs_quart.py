@@ -12,6 +12,7 @@ import pytest
 
 from aiorq2.quart_ext.config import HEADERS, KEYS, OTHER_KEYS
 from tests.support.processes import ROOT, PythonProcess
+from tests.support.redis_server import free_port
 
 PAGE = (ROOT / "docs" / "quart.md").read_text()
 
@@ -30,12 +31,10 @@ def test_first_application_runs_without_redis(tmp_path: Path) -> None:
     """By ``quart run``: a route enqueues, and a page follows the job to its end."""
     text = PAGE.partition("`app.py`:\n\n```python\n")[2].partition("```")[0]
     (tmp_path / "app.py").write_text(text)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = free_port("127.0.0.1")
 
-    with PythonProcess(["-m", "quart", "run", "--port", port], cwd=tmp_path) as server:
-        _until_open(int(port), server)
+    with PythonProcess(["-m", "quart", "run", "--port", str(port)], cwd=tmp_path) as server:
+        _until_open(port, server)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/count/5", timeout=30) as answer:
             events = answer.read().decode()
 

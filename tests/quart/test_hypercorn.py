@@ -33,7 +33,8 @@ async def _get_all(urls: Sequence[str]) -> list[str]:
 async def _served(env: dict[str, str]) -> AsyncIterator[tuple[str, PythonProcess]]:
     """Serve the application with two processes, a worker in each; afterwards it must have ended in order."""
     place = free_place()
-    arguments = ["-m", "hypercorn", "-w", "2", "--bind", place, "tests.quart.jobs:create_app()"]
+    arguments = ["-m", "hypercorn", "-w", "2", "--bind", place, "--graceful-timeout", "10"]
+    arguments.append("tests.quart.jobs:create_app()")
     with PythonProcess(arguments, env={**env, "EMBEDDED": "1"}) as server:
         async with asyncio.timeout(60):
             while server.output().count("Running on") < 2:
@@ -80,8 +81,8 @@ async def test_requests_and_jobs_under_way_are_drained(redis_url: str, key_prefi
         long = await _get_all([f"{url}/enqueue/30.0/after/0.0"] * 4)
         queue = Queue("default", backend)
         await eventually(lambda: _none_waits(queue), timeout=30)
-        late = asyncio.create_task(_get_all([f"{url}/enqueue/0.0/after/1.0"] * 10))
-        await asyncio.sleep(0.5)
+        late = asyncio.create_task(_get_all([f"{url}/enqueue/0.0/after/2.0"] * 10))
+        await eventually(lambda: server.output().count("pauses for 2.0 s") == 10, timeout=30)
         server.terminate()
         late_ids = await late
 

@@ -403,7 +403,8 @@ class _Link:
     async def _downstream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await self._next(reader):
             self._replies += self._count_replies(chunk)
-            self._answered = self._replies >= self._commands
+            is_amid_command = self._requests.has_data()
+            self._answered = self._replies >= self._commands and not is_amid_command
             if self._cut is None:
                 await self._answer(writer, chunk)
             elif await self._is_cut(self._cut, chunk, writer):

@@ -124,15 +124,15 @@ class RedisServer:
         """Whether the process exists; a paused one does."""
         return self._process is not None and self._process.poll() is None
 
-    def client(self) -> redis.Redis:
-        """Return a new blocking client without retries; close it, or use it in ``with``."""
+    def client(self, timeout: float | None = 5) -> redis.Redis:
+        """Return a new blocking client that waits ``timeout`` seconds for a reply, once; close it, or use it in ``with``."""
         return redis.Redis(
             host=self.host,
             port=self.port,
             password=self._password,
             ssl=bool(self._tls),
             ssl_cert_reqs="none",
-            socket_timeout=5,
+            socket_timeout=timeout,
             retry=Retry(NoBackoff(), 0),
         )
 
@@ -279,3 +279,16 @@ def is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def free_port(host: str) -> int:
+    """Return a port on which nobody listens, and which is given to nobody's outgoing connection.
+
+    Raises:
+        OSError: none was found.
+    """
+    for _ in range(_ATTEMPTS):
+        port = random.choice(_PORTS)
+        if is_free(host, port):
+            return port
+    raise OSError(f"no free port found in {_ATTEMPTS} attempts")

@@ -12,7 +12,10 @@ import redis
 from tests.support.redis_server import RedisServer, RedisServerError, is_free
 
 SLOTS = 16384
-DOWN_AFTER_MS = 500
+DOWN_AFTER_MS = 3000
+"""How long a master must be silent before the sentinels replace it: longer than a busy machine holds anybody up."""
+QUICKLY_MS = 500
+"""The same once a test is about to take the master away."""
 NODE_TIMEOUT_MS = 1000
 AT_ONCE = ["--repl-diskless-sync-delay", "0"]
 """For a master: a new replica is not to wait for others that may come."""
@@ -34,6 +37,25 @@ def until(predicate: Callable[[], object], what: str, timeout: float = 20.0) -> 
         if time.monotonic() > deadline:
             raise RedisServerError(f"not within {timeout:.0f} s: {what}")
         time.sleep(0.02)
+
+
+def in_step(master: RedisServer, replicas: int = 1) -> float:
+    """Block until so many replicas have what the master has now. Return a moment before that (monotonic seconds): what was
+    acknowledged until then is not lost with the master.
+
+    Raises:
+        RedisServerError: it was not in time.
+    """
+    moment = time.monotonic()
+    with master.client() as client:
+
+        def have_all() -> bool:
+            client.set("{rq}in-step", 1)  # WAIT asks for what its own connection has written
+            reached: Any = client.wait(replicas, 1000)
+            return bool(reached >= replicas)
+
+        until(have_all, f"{replicas} replicas are in step")
+    return moment
 
 
 class Replica(RedisServer):
@@ -121,6 +143,7 @@ class SentinelTrio:
     (there must be a ``password`` as well), whose name is his password::
 
         with SentinelTrio() as trio:
+            trio.judge_quickly()
             trio.master.kill()
             trio.wait_for_switch(trio.servers[0])
     """
@@ -169,6 +192,11 @@ class SentinelTrio:
         said = [one.master for one in self.sentinels if one.is_running]
         where = max(set(said), key=said.count)
         return next(one for one in self.servers if (one.host, one.port) == where)
+
+    def judge_quickly(self) -> None:
+        """Have the sentinels replace a master that is silent sooner; to be called when it is about to be."""
+        for one in self.sentinels:
+            one.command("SENTINEL", "SET", "mymaster", "down-after-milliseconds", QUICKLY_MS)
 
     def wait_for_switch(self, old: RedisServer, timeout: float = 20.0) -> RedisServer:
         """Block until the sentinels have made another server the master, and it takes writes; return it."""

@@ -151,11 +151,14 @@ async def test_proxy_reset_reaches_stalled_connections(
 async def test_proxy_delays_a_round_trip(through: Any, chaos_proxy: ChaosProxy) -> None:
     """The delay is that of the round trip, not of each direction."""
     chaos_proxy.delay(0.1)
-    began = time.monotonic()
+    took = []
 
-    await through.ping()
+    for _ in range(10):
+        began = time.monotonic()
+        await through.ping()
+        took.append(time.monotonic() - began)
 
-    assert 0.1 <= time.monotonic() - began < 0.19
+    assert 0.1 <= min(took) < 0.19
 
 
 async def test_proxy_throttles(through: Any, chaos_proxy: ChaosProxy) -> None:
@@ -268,12 +271,12 @@ def test_proxy_keeps_the_rest_of_the_url() -> None:
 
 async def test_proxy_resets_idle_connections(through: Any, chaos_proxy: ChaosProxy) -> None:
     """One that says something now and then stays."""
-    chaos_proxy.reset_idle_after(1.0)
-    for _ in range(6):
-        await asyncio.sleep(0.25)
+    chaos_proxy.reset_idle_after(3.0)
+    for _ in range(5):
+        await asyncio.sleep(0.7)
         await through.ping()
 
-    await eventually(lambda: chaos_proxy.open_connections == 0)
+    await eventually(lambda: chaos_proxy.open_connections == 0, timeout=15)
 
     with pytest.raises(redis.ConnectionError):
         await through.ping()

@@ -50,7 +50,9 @@ async def test_two_terminals(redis_url: str, key_prefix: str, tmp_path: Path) ->
 
         with PythonProcess([str(script), redis_url], env=env) as other:
             status = await asyncio.to_thread(other.wait, 30)
-            assert (status, other.output()) == (0, "40 results, all right\n")
+            lines = other.output().splitlines()
+            said = [line for line in lines if "not subscribed yet" not in line]  # a slow Redis
+            assert (status, said) == (0, ["40 results, all right"])
         told = await _info(redis_url, env)
 
         worker.terminate()

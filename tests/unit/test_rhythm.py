@@ -36,6 +36,7 @@ def test_interval_is_counted_from_its_anchor() -> None:
     assert every.previous(NOON) is None
 
 
+@settings(deadline=None)
 @given(
     step=st.integers(100, 10**9),
     anchor=st.integers(0, 4 * 10**12),
