@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.figures import OURS
-from benchmarks.report import Report
+from benchmarks.report import Report, between
 
 CLOSE = 0.15
 """Ratios that are not further apart than this count as the same."""
@@ -49,7 +49,7 @@ def lines_of(first: Report, second: Report) -> list[str]:
     if not found:
         return []
     close = sum(pair.is_close for pair in found)
-    when = second.facts.get("date", "another time")
+    when = between(second.facts.get("date", "another time"))
     lines = ["", f"### Once more ({when})", ""]
     lines += [
         f"The ratios of {close} of {len(found)} workloads are within {CLOSE:.0%} of each other.",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from benchmarks import again, picture
-from benchmarks.report import Report
+from benchmarks.report import BETWEEN, Report, between
 from benchmarks.table import lines_of as table
 from benchmarks.targets import targets
 
@@ -15,7 +16,7 @@ END = "<!-- end of figures -->"
 
 def lines_of(report: Report, second: Report | None = None) -> list[str]:
     """Return the whole run: the head, what is to be reached, how a second run differs, a table for each workload, who took part."""
-    lines = [f"- {name}: {value}" for name, value in report.facts.items()]
+    lines = [line for fact in report.facts.items() for line in _told(*fact)]
     if reached := targets(report.comparisons):
         lines += ["", "### What is to be reached", ""]
         lines += ["| work | wanted | reached | |", "| --- | --- | ---: | --- |"]
@@ -32,6 +33,17 @@ def lines_of(report: Report, second: Report | None = None) -> list[str]:
         lines.append(f"- **{entry.label}** ({libraries}; {entry.concurrency} jobs at once)")
         lines += [f"  - {choice}" for choice in entry.choices]
     return lines
+
+
+def _told(name: str, value: str) -> list[str]:
+    """Return a fact; of several runs each command once, and when, how often and under which load the first and the last was."""
+    several = value.split(BETWEEN)
+    if name == "command" and len(several) > 1:
+        commands = dict.fromkeys(re.sub(r' ?--json [^ "]+', "", one) for one in several)
+        return [f"- {name}:", *(f"  - {one}" for one in commands)]
+    if name in ("date", "rounds") or name.startswith("load"):
+        value = between(value)
+    return [f"- {name}: {value}"]
 
 
 def parts_of(path: Path) -> tuple[str, str]:
@@ -56,7 +68,7 @@ def write(report: Report, path: Path, second: Report | None = None) -> None:
     """
     head, tail = parts_of(path)
     told = [report.facts[name] for name in ("date", "python", "machine")]
-    caption = ", ".join(fact.partition("; ")[0] for fact in told)  # of several runs, the first
+    caption = ", ".join(fact.partition(BETWEEN)[0] for fact in told)  # of several runs, the first
     drawn = picture.svg(report.comparisons, caption)
     inside = "\n".join(["", "", *lines_of(report, second), "", ""])
     path.write_text(f"{head}{BEGIN}{inside}{END}{tail}")

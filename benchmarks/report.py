@@ -9,6 +9,9 @@ from typing import Any
 
 from benchmarks.figures import Comparison, Row
 
+BETWEEN = "; "
+"""What stands between the facts of several runs."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -67,7 +70,17 @@ def _comparison(found: dict[str, Any]) -> Comparison:
 def _beside(facts: dict[str, str], others: dict[str, str]) -> dict[str, str]:
     """Return what is to be said of both runs: where they differ."""
     return {
-        name: f"{facts[name]}; {others[name]}"
+        name: f"{facts[name]}{BETWEEN}{others[name]}"
         for name in facts
-        if name in others and others[name] not in facts[name].split("; ")
+        if name in others and others[name] not in facts[name].split(BETWEEN)
     }
+
+
+def between(fact: str) -> str:
+    """Return the first and the last of what several runs say, in their order as text or as numbers: ``"1.5 to 2.0"``."""
+    several = fact.split(BETWEEN)
+    try:
+        several.sort(key=float)
+    except ValueError:
+        several.sort()
+    return several[0] if len(several) == 1 else f"{several[0]} to {several[-1]}"

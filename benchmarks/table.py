@@ -39,7 +39,14 @@ def lines_of(comparison: Comparison) -> list[str]:
     """Return the table, the best first. The ratios are to the fastest peer but ours; above 1 is better than it."""
     title, _ = FIGURES[comparison.headline]
     best = comparison.best()
-    titles = ["queue", f"{title}, median", "min", "max", f"× {best or 'the fastest peer'}"]
+    titles = [
+        "queue",
+        "rounds",
+        f"{title}, median",
+        "min",
+        "max",
+        f"× {best or 'the fastest peer'}",
+    ]
     titles += [FIGURES[name][0] for name in comparison.beside]
     lines = [f"| {' | '.join(titles)} |", "| --- |" + " ---: |" * (len(titles) - 1)]
     for label in comparison.ranked():
@@ -53,13 +60,14 @@ def lines_of(comparison: Comparison) -> list[str]:
 def _cells(comparison: Comparison, label: str, best: str | None, width: int) -> list[str]:
     row, name = comparison.rows[label], comparison.headline
     if row.cannot:
-        return [f"cannot: {row.cannot}", *[""] * (width - 1)]
+        return ["", f"cannot: {row.cannot}", *[""] * (width - 2)]
     values = row.values(name)
     if not values:
-        return [f"failed: {_cell_text(row)}", *[""] * (width - 1)]
+        return ["0", f"failed: {_cell_text(row)}", *[""] * (width - 2)]
     written = FIGURES[name][1]
     ratio = comparison.ratio(label, best)
     return [
+        str(len(values)),
         format(row.median(name), written),
         format(min(values), written),
         format(max(values), written),

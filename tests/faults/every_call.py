@@ -24,7 +24,7 @@ from tests.support.eventually import eventually
 from tests.support.processes import WorkerProcess
 from tests.support.redis_server import RedisServer
 
-LEASE_S = 5.0
+LEASE_S = 3.0
 """Two cores with two tests at work have kept a heartbeat waiting for a second: leases were lost without a kill."""
 GRACE_S = 0.3
 CHILDREN = 105
@@ -72,7 +72,7 @@ def points_of(recorded: Sequence[Sequence[bytes]]) -> list[Point]:
     points = []
     counts = Counter(kind for commands in recorded for kind in kinds_of(commands))
     for kind, count in counts.items():
-        for n in sorted({1, (count + 1) // 2}):
+        for n in sorted({1, (count + 2) // 3}):
             points += [Point(kind, n, is_sent) for is_sent in (False, True)]
     return points
 

@@ -104,19 +104,19 @@ def test_table_shows_median_minimum_maximum_and_ratio() -> None:
 
     titles, rule, ours, theirs = lines_of(found)
 
-    assert cells(titles)[:5] == ["queue", "jobs/s, median", "min", "max", "× saq"]
+    assert cells(titles)[:6] == ["queue", "rounds", "jobs/s, median", "min", "max", "× saq"]
     assert len(cells(rule)) == len(cells(titles))
-    assert cells(ours) == ["aiorq2", "2,000", "1,000", "3,000", "10.00", "20"]
-    assert cells(theirs) == ["saq", "100", "100", "100", "1.00", "30"]
+    assert cells(ours) == ["aiorq2", "3", "2,000", "1,000", "3,000", "10.00", "20"]
+    assert cells(theirs) == ["saq", "1", "100", "100", "100", "1.00", "30"]
 
 
 def test_table_says_why_there_is_no_figure() -> None:
     """What a peer cannot do, and what went wrong, stands in its cell."""
     lines = lines_of(drain(rq=Row(cannot="no threads"), arq=Row((None,), ("it | broke",))))
 
-    assert [cells(line)[:2] for line in lines[2:]] == [
-        ["rq", "cannot: no threads"],
-        ["arq", "failed: it / broke"],
+    assert [cells(line)[:3] for line in lines[2:]] == [
+        ["rq", "", "cannot: no threads"],
+        ["arq", "0", "failed: it / broke"],
     ]
     assert len({len(cells(line)) for line in lines}) == 1
 
@@ -235,8 +235,35 @@ def test_page_is_written_between_its_marks(tmp_path: Path) -> None:
     assert once.startswith("before\n")
     assert once.endswith("\nafter\n")
     assert "old" not in once
-    assert "| aiorq2 | 400 | 400 | 400 |" in once
+    assert "| aiorq2 | 1 | 400 | 400 | 400 |" in once
     assert path.with_suffix(".svg").read_text().startswith("<svg ")
+
+
+def test_page_tells_the_facts_of_several_runs_in_short(tmp_path: Path) -> None:
+    """The first and the last date, the least and the largest load, each command once; what must not differ is told in full."""
+    one = report(drain(aiorq2=row(1)))
+    runs = [
+        replace(one, facts={**one.facts, "date": date, "command": command, "load at start": load})
+        for date, command, load in (
+            ("2026-01-02", 'make bench ARGS="--json a.json"', "9.5"),
+            ("2026-01-03", 'make bench ARGS="--json b.json"', "10.5"),
+            ("2026-01-01", 'make bench ARGS="--only drain --json c.json"', "1.0"),
+        )
+    ]
+    other = replace(runs[2], facts={**runs[2].facts, "python": "Python 3.14"})
+
+    lines = page.lines_of(runs[0].joined(runs[1]).joined(other), runs[1])
+
+    assert lines[:7] == [
+        "- date: 2026-01-01 to 2026-01-03",
+        "- python: Python 3.13; Python 3.14",
+        "- machine: <one & only>",
+        "- command:",
+        '  - make bench ARGS=""',
+        '  - make bench ARGS="--only drain"',
+        "- load at start: 1.0 to 10.5",
+    ]
+    assert page.lines_of(runs[0])[3] == '- command: make bench ARGS="--json a.json"'
 
 
 def test_page_without_marks_is_left_alone(tmp_path: Path) -> None:
