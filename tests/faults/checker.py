@@ -162,7 +162,7 @@ def _strangers(evidence: Evidence) -> list[str]:
 
 def _early_runs(evidence: Evidence) -> list[str]:
     """I1: runs before a job was due, or before those that it waits for had ended."""
-    runs = by_job(evidence.runs)
+    runs, dead = by_job(evidence.runs), set(abandoned(evidence))
     found = []
     for job_id, plan in evidence.plans.items():
         for run in runs.get(job_id, ())[:1]:
@@ -170,7 +170,9 @@ def _early_runs(evidence: Evidence) -> list[str]:
                 found.append(
                     f"{job_id}: started {plan.due_at - run.started_at:.3f} s before it was due"
                 )
-            for parent in plan.after:
+            for parent in (
+                set(plan.after) - dead
+            ):  # those had failed, whatever their runs went on to do
                 ended = [
                     one.ended_at or FOREVER for one in runs.get(parent, ()) if one.how == "end"
                 ]

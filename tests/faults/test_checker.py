@@ -78,9 +78,17 @@ def test_checker_is_content_with_what_may_be() -> None:
         in_flight=Counter({"a": 3}),
     )
 
+    child = replace(  # its parent, thawed, goes on after the third loss of its lease
+        dead,
+        plans={**dead.plans, "b": Plan(4, after=("a",))},
+        runs=[*dead.runs[:2], Run("a", "w3", 3.0, 5.0, "end"), Run("b", "w4", 4.0, 4.1, "end")],
+        outcomes={**dead.outcomes, "b": ("finished", 4, None)},
+    )
+
     assert violations(FINE) == []
     assert violations(_with_run(Run("u", "w2", 1.0, 1.1, "end"))) == []
     assert violations(dead) == []
+    assert violations(child) == []
     assert extra_runs(FINE) == {"a": 1, "e": 1}
 
 
@@ -132,9 +140,10 @@ STORMY = Weather(
     reset_every=0,
     freeze_every=1.2,
     lease=1.0,
-    longest_s=1.2,
-    patience_s=2,
+    longest_s=2.5,
+    patience_s=4,
 )
+"""Whoever was frozen for three leases finds heirs that are still at work."""
 CALM = replace(STORMY, freeze_every=0)
 
 
