@@ -64,6 +64,7 @@ class SentinelRoute:
         self._sentinels = tuple(sentinels)
         self._connect = connect
         self._timeout = timeout
+        self._epoch = 0  # of the latest word
         self._question = SharedQuestion(self._ask_all)
         self._crowd = Crowd(self._watch)
 
@@ -103,18 +104,24 @@ class SentinelRoute:
         """Return an unconnected connection to a sentinel."""
         return self._connect(address)
 
-    async def _ask_all(self) -> Address:
+    async def _ask_all(self, *, is_told: bool = False) -> Address:
+        """Ask until most say the same; or, if one has told of another master, all: most may not have heard of it yet."""
         majority = len(self._sentinels) // 2 + 1
         answers = await first_answers(
             [self._ask(one) for one in self._sentinels],
             limit_s=min(ANSWER_S, self._timeout / 2),
             enough=lambda so_far: (
-                isinstance(so_far[-1], _Word) and so_far.count(so_far[-1]) >= majority
+                not is_told
+                and isinstance(word := so_far[-1], _Word)
+                and word.epoch >= self._epoch
+                and so_far.count(word) >= majority
             ),
         )
         words = [one for one in answers if isinstance(one, _Word)]
         if words:
-            return max(words, key=lambda word: word.epoch).address
+            latest = max(words, key=lambda word: word.epoch)
+            self._epoch = latest.epoch
+            return latest.address
         which = places(self._sentinels)
         refuse_untrusted(answers, which)
         if "unknown" in answers:
@@ -166,7 +173,7 @@ class SentinelRoute:
             while await switched.wait():
                 switched.clear()
                 try:
-                    await self._crowd.move_to(await self.address())
+                    await self._crowd.move_to(await self._ask_all(is_told=True))
                 except (RedisError, BackendRefused) as error:
                     log.debug("another master: %s", error)
         finally:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from redis.asyncio.connection import Connection
 from redis.exceptions import ResponseError
 
 from aiorq2.backends.routes import Address, Crowd, NoRoute, RoutedConnection
+from aiorq2.backends.sentinel import SentinelRoute, _Word
 from tests.support.eventually import eventually
 
 
@@ -63,3 +65,20 @@ async def test_connection_that_is_being_opened_to_a_silent_server_is_given_up() 
         assert not connection.is_connected
         await connection.disconnect()
         arrived[0].close()
+
+
+async def test_word_of_the_one_sentinel_that_knows_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failover most still name the old master: who was told of it asks them all, and is not led back afterwards."""
+    old, new = ("h", 1), ("h", 2)
+    words = {("s", 1): _Word(2, new), ("s", 2): _Word(1, old), ("s", 3): _Word(1, old)}
+
+    async def ask(route: SentinelRoute, sentinel: Address) -> _Word:
+        await asyncio.sleep(0.05 if sentinel == ("s", 1) else 0)
+        return words[sentinel]
+
+    monkeypatch.setattr(SentinelRoute, "_ask", ask)
+    route = SentinelRoute("m", list(words), lambda _: Connection(), 5)
+
+    assert await route.address() == old  # most say so, and that is all there is to know
+    assert await route._ask_all(is_told=True) == new
+    assert await route.address() == new
