@@ -105,17 +105,21 @@ class SentinelRoute:
         return self._connect(address)
 
     async def _ask_all(self, *, is_told: bool = False) -> Address:
-        """Ask until most say the same; or, if one has told of another master, all: most may not have heard of it yet."""
-        majority = len(self._sentinels) // 2 + 1
+        """Ask until most say the same; or, if one has told of another master, until one names it: most may not have heard of it yet."""
+        majority, known = len(self._sentinels) // 2 + 1, self._epoch
+
+        def is_enough(answers: list[_Word | str]) -> bool:
+            word = answers[-1]
+            if not isinstance(word, _Word):
+                return False
+            if is_told:
+                return word.epoch > known
+            return word.epoch >= known and answers.count(word) >= majority
+
         answers = await first_answers(
             [self._ask(one) for one in self._sentinels],
             limit_s=min(ANSWER_S, self._timeout / 2),
-            enough=lambda so_far: (
-                not is_told
-                and isinstance(word := so_far[-1], _Word)
-                and word.epoch >= self._epoch
-                and so_far.count(word) >= majority
-            ),
+            enough=is_enough,
         )
         words = [one for one in answers if isinstance(one, _Word)]
         if words:

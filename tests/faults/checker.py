@@ -170,9 +170,8 @@ def _early_runs(evidence: Evidence) -> list[str]:
                 found.append(
                     f"{job_id}: started {plan.due_at - run.started_at:.3f} s before it was due"
                 )
-            for parent in (
-                set(plan.after) - dead
-            ):  # those had failed, whatever their runs went on to do
+            # One that was abandoned had failed, whatever its runs went on to do.
+            for parent in set(plan.after) - dead:
                 ended = [
                     one.ended_at or FOREVER for one in runs.get(parent, ()) if one.how == "end"
                 ]

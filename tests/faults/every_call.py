@@ -72,7 +72,7 @@ def points_of(recorded: Sequence[Sequence[bytes]]) -> list[Point]:
     points = []
     counts = Counter(kind for commands in recorded for kind in kinds_of(commands))
     for kind, count in counts.items():
-        for n in sorted({1, (count + 2) // 3}):
+        for n in sorted({1, (count + 1) // 2}):
             points += [Point(kind, n, is_sent) for is_sent in (False, True)]
     return points
 

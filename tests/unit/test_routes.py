@@ -70,15 +70,21 @@ async def test_connection_that_is_being_opened_to_a_silent_server_is_given_up() 
 async def test_word_of_the_one_sentinel_that_knows_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failover most still name the old master: who was told of it asks them all, and is not led back afterwards."""
     old, new = ("h", 1), ("h", 2)
-    words = {("s", 1): _Word(2, new), ("s", 2): _Word(1, old), ("s", 3): _Word(1, old)}
+    words = {("s", n): _Word(1, old) for n in range(5)}
+    told = asyncio.Event()
 
     async def ask(route: SentinelRoute, sentinel: Address) -> _Word:
-        await asyncio.sleep(0.05 if sentinel == ("s", 1) else 0)
+        if sentinel == ("s", 4):
+            await asyncio.Event().wait()  # silent
+        if sentinel == ("s", 3):
+            await told.wait()
         return words[sentinel]
 
     monkeypatch.setattr(SentinelRoute, "_ask", ask)
     route = SentinelRoute("m", list(words), lambda _: Connection(), 5)
 
     assert await route.address() == old  # most say so, and that is all there is to know
+    words["s", 3] = _Word(2, new)
+    asyncio.get_running_loop().call_later(0.05, told.set)
     assert await route._ask_all(is_told=True) == new
     assert await route.address() == new
