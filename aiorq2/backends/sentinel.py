@@ -105,7 +105,7 @@ class SentinelRoute:
         return self._connect(address)
 
     async def _ask_all(self, *, is_told: bool = False) -> Address:
-        """Ask until most say the same; or, if one has told of another master, until one names it: most may not have heard of it yet."""
+        """Ask until most say the same; if one has told of another master, until one names it: most may not know it yet."""
         majority, known = len(self._sentinels) // 2 + 1, self._epoch
 
         def is_enough(answers: list[_Word | str]) -> bool:
