@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import rq
 
-from aiorq2 import JobFailed, Queue, Result, Retry
+from aiorq2 import Job, JobFailed, Queue, Result, Retry
 from aiorq2.backends.redis import RedisBackend
 from aiorq2.errors import JobCancelled
 from tests.flow import samples
@@ -18,12 +18,12 @@ from tests.support import jobs
 from tests.support.eventually import eventually, gates
 
 
-async def due_in(backend: RedisBackend, job_id: str) -> float:
-    """Return in how many seconds a scheduled job is due."""
-    score, (second, micro) = await backend.run(
-        ["ZSCORE", backend.keys.scheduled("q"), job_id], ["TIME"]
-    )
-    return float(score) - int(second) - int(micro) / 1e6
+async def interval_of(backend: RedisBackend, job: Job) -> int:
+    """Return how many seconds after the end of its last run a scheduled job is due, both by the clock of Redis."""
+    (score,) = await backend.run(["ZSCORE", backend.keys.scheduled("q"), job.id])
+    ended = (await job.results())[0].created_at
+    assert ended is not None
+    return round(float(score) - ended.timestamp())
 
 
 # -- how often ---------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ async def test_retry_waits_for_its_interval(backend: RedisBackend) -> None:
     await drain(backend)
 
     assert await job.is_scheduled()
-    assert 50 < await due_in(backend, job.id) <= 60
+    assert await interval_of(backend, job) == 60
     await make_due(backend)
     await drain(backend)
     assert await job.wait(timeout=5) == 2
@@ -131,12 +131,11 @@ async def test_intervals_are_used_in_order(backend: RedisBackend) -> None:
     delays = []
     for _ in range(3):
         await drain(backend)
-        delays.append(await due_in(backend, job.id))
+        delays.append(await interval_of(backend, job))
         await make_due(backend)
     await drain(backend)
 
-    wanted = [10, 60, 5400]
-    assert all(want - 5 < got <= want for got, want in zip(delays, wanted, strict=True))
+    assert delays == [10, 60, 5400]
     assert await job.is_failed()
 
 
@@ -148,12 +147,11 @@ async def test_backoff_grows_up_to_its_limit(backend: RedisBackend) -> None:
     delays = []
     for _ in range(4):
         await drain(backend)
-        delays.append(await due_in(backend, job.id))
+        delays.append(await interval_of(backend, job))
         await make_due(backend)
     await drain(backend)
 
-    wanted = [10, 30, 60, 60]
-    assert all(want - 5 < got <= want for got, want in zip(delays, wanted, strict=True))
+    assert delays == [10, 30, 60, 60]
 
 
 async def test_jitter_spreads_retries(backend: RedisBackend) -> None:
@@ -165,8 +163,8 @@ async def test_jitter_spreads_retries(backend: RedisBackend) -> None:
 
     await drain(backend)
 
-    delays = [await due_in(backend, job.id) for job in made]
-    assert all(45 < delay <= 100 for delay in delays)
+    delays = [await interval_of(backend, job) for job in made]
+    assert all(50 <= delay <= 100 for delay in delays)
     assert max(delays) - min(delays) > 1
 
 
@@ -334,7 +332,7 @@ async def test_job_asks_for_a_later_retry(backend: RedisBackend) -> None:
     await drain(backend)
 
     assert await job.is_scheduled()
-    assert 50 < await due_in(backend, job.id) <= 60
+    assert await interval_of(backend, job) == 60
 
 
 async def test_job_asks_for_a_retry_by_raising_one(backend: RedisBackend) -> None:
