@@ -50,14 +50,14 @@ async def lease_left(backend: RedisBackend, job: Job) -> float | None:
 
 
 async def test_lease_is_kept_while_a_job_runs(backend: RedisBackend) -> None:
-    """For as long as it takes: two leases and more, beside a second worker that would take it over."""
+    """For as long as it takes: three leases and more, beside a second worker that would take it over."""
     queue = Queue("q", backend)
-    job = await queue.enqueue(jobs.slow, KEPT_LEASE * 2.5)
-    sync = await queue.enqueue(jobs.slow_sync, KEPT_LEASE * 2.5)
+    job = await queue.enqueue(jobs.slow, KEPT_LEASE * 3.5)
+    sync = await queue.enqueue(jobs.slow_sync, KEPT_LEASE * 3.5)
 
     async with at_work(backend, lease=KEPT_LEASE), at_work(backend, lease=KEPT_LEASE):
-        assert await job.wait(timeout=20) == KEPT_LEASE * 2.5
-        assert await sync.wait(timeout=20) == KEPT_LEASE * 2.5
+        assert await job.wait(timeout=20) == KEPT_LEASE * 3.5
+        assert await sync.wait(timeout=20) == KEPT_LEASE * 3.5
 
     assert (job.attempt, sync.attempt) == (1, 1)
 
@@ -71,8 +71,8 @@ async def test_blocked_event_loop_costs_no_lease_and_is_reported(
 
     async with at_work(backend, lease=KEPT_LEASE):
         await eventually(lambda: gates["g"].arrivals == 1)
-        blocking = await queue.enqueue(jobs.blocks_loop, KEPT_LEASE * 2)
-        await blocking.wait(timeout=15)
+        blocking = await queue.enqueue(jobs.blocks_loop, KEPT_LEASE * 4)
+        await blocking.wait(timeout=25)
         left = await lease_left(backend, neighbour)
         gates["g"].open()
         assert await neighbour.wait(timeout=5) == "g"
@@ -101,10 +101,10 @@ async def test_heartbeat_outlives_an_error_that_nobody_thought_of(
         return await original(self, *args)
 
     monkeypatch.setattr(RedisBackend, "extend", extend)
-    job = await Queue("q", backend).enqueue(jobs.slow, KEPT_LEASE * 1.5)
+    job = await Queue("q", backend).enqueue(jobs.slow, KEPT_LEASE * 2.5)
 
     async with at_work(backend, lease=KEPT_LEASE):
-        assert await job.wait(timeout=20) == KEPT_LEASE * 1.5
+        assert await job.wait(timeout=20) == KEPT_LEASE * 2.5
 
     assert job.attempt == 1
     assert "ZeroDivisionError: a bug" in caplog.text
@@ -146,9 +146,9 @@ async def test_slow_line_does_not_cut_a_heartbeat_off(
 
     for _ in range(5):
         pauses.clear()
-        job = await queue.enqueue(jobs.slow, lease * 2)
+        job = await queue.enqueue(jobs.slow, lease * 3)
         async with at_work(backend, lease=lease), at_work(backend, lease=lease):
-            assert await job.wait(timeout=30) == lease * 2
+            assert await job.wait(timeout=30) == lease * 3
         if job.attempt == 1:
             return
         # A heartbeat that stood still for too long has lost a lease, and that is right.
@@ -197,7 +197,7 @@ async def test_job_of_a_vanished_worker_is_run_again_soon_after_its_lease(
         await vanish_with(backend, lease=lease)
         vanished_at = time.monotonic()
         await eventually(job.is_queued, timeout=10)
-        assert time.monotonic() - vanished_at < lease + 3
+        assert time.monotonic() - vanished_at < lease + 1.5
         assert (await queue.get_job_ids())[0] == job.id
         gates["g"].open()
         assert await job.wait(timeout=5) == "orphan"
@@ -443,5 +443,5 @@ async def test_heartbeat_thread_ends_with_its_worker(backend: RedisBackend) -> N
         await drain(backend)
         took.append(time.monotonic() - started)
 
-    assert min(took) < 1
+    assert sorted(took)[-2] < 1  # the machine may stand still during one
     assert not [one for one in threading.enumerate() if isinstance(one, Heartbeat)]
