@@ -30,6 +30,9 @@ GRACE_S = 0.3
 CHILDREN = 105
 """More than one script frees."""
 TICKS = 2
+LINGER_S = 5.0
+"""How long a life goes on when its work is done and its point is still to come: what a worker does every moment, it does when idle
+too, and the life that was watched may have taken longer and seen more of it."""
 TERMINAL = ("finished", "failed", "stopped", "canceled")
 
 SETTLING = {"claim", "finish", "finish_many", "fail", "retry", "stop", "give_back"}
@@ -188,6 +191,9 @@ class Life:
             program = ("-m", "tests.faults.brisk")
             with WorkerProcess(options, name="dying", program=program, env=env) as worker:
                 await eventually(lambda: self._has_lived(worker), timeout=30, interval=0.05)
+                if killed is not None:
+                    with suppress(AssertionError):
+                        await eventually(lambda: not worker.is_running, timeout=LINGER_S)
                 if worker.is_running:
                     self._in_flight[self._held.id] += 1  # it is given back
                     worker.terminate()
