@@ -43,8 +43,8 @@ async def has_status(ours: Ours, id: str, status: str) -> bool:
 
 async def running(ours: Ours, path: str) -> str:
     """Enqueue a job of ours and wait until rq's worker runs it."""
-    id = await ours.enqueue("hold", path, on_stopped="on_stopped")
     begun = len(functions.lines(path))
+    id = await ours.enqueue("hold", path, on_stopped="on_stopped")
     await eventually(
         lambda: len(functions.lines(path)) > begun, timeout=45
     )  # rq may look only every 30 s whether its horse is gone
